@@ -230,9 +230,10 @@ impl Client {
         body: (&str, Body),
     ) -> Result<Body, CliError> {
         let response = self.exchange(method, path, None, Some(body)).await?;
-        match response.status().is_success() {
-            true => Ok(response.into_body()),
-            false => Err(read(response).await.err().unwrap_or_else(CliError::reported)),
+        if response.status().is_success() {
+            Ok(response.into_body())
+        } else {
+            Err(read(response).await.err().unwrap_or_else(CliError::reported))
         }
     }
 
@@ -243,12 +244,11 @@ impl Client {
         accept: &str,
     ) -> Result<(HeaderMap, Body), CliError> {
         let response = self.exchange(Method::GET, path, Some(accept), None).await?;
-        match response.status().is_success() {
-            true => {
-                let (head, body) = response.into_parts();
-                Ok((head.headers, body))
-            }
-            false => Err(read(response).await.err().unwrap_or_else(CliError::reported)),
+        if response.status().is_success() {
+            let (head, body) = response.into_parts();
+            Ok((head.headers, body))
+        } else {
+            Err(read(response).await.err().unwrap_or_else(CliError::reported))
         }
     }
 
@@ -305,9 +305,10 @@ async fn read(response: Response<Body>) -> Result<Vec<u8>, CliError> {
     let status = response.status();
     let bytes =
         to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|error| broken(&error))?;
-    match status.is_success() {
-        true => Ok(bytes.into()),
-        false => Err(CliError::of_api(status.as_u16(), &bytes)),
+    if status.is_success() {
+        Ok(bytes.into())
+    } else {
+        Err(CliError::of_api(status.as_u16(), &bytes))
     }
 }
 
@@ -382,10 +383,7 @@ pub(crate) fn encoded(text: &str) -> String {
 pub(crate) fn query(parameters: &[(&str, Option<&str>)]) -> String {
     let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
     let given: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    match given.is_empty() {
-        true => String::new(),
-        false => format!("?{}", given.join("&")),
-    }
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
 }
 
 #[cfg(test)]

@@ -266,13 +266,14 @@ fn make_room(path: &Path) -> String {
 /// What to do about a folder, or a file in one, that belongs to another user.
 fn of_owner(path: &Path, owner: User, user: User) -> String {
     let (owner, user, shown) = (owner.name(), user.name(), path.display());
-    match path.is_dir() {
-        true => format!(
+    if path.is_dir() {
+        format!(
             "work as that user: `sudo -u {owner} branchline --data {shown} ...`; or, if all of it is to be {user}'s: `sudo chown -R {user} {shown}`"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "another user's command has left it: `sudo chown {user} {shown}` if it is the site's, or else remove it"
-        ),
+        )
     }
 }
 

@@ -80,10 +80,11 @@ fn execute(global: &Global, command: Command) -> Result<(), CliError> {
         let text = format!(
             "--space {space} is given to a command that is not about the records of a space"
         );
-        return match matches!(command, Command::Check(_)) {
-            true => check::unknown(&text),
-            false => Err(CliError::usage(text)
-                .hint("`branchline space --help` shows what can be done with spaces")),
+        return if matches!(command, Command::Check(_)) {
+            check::unknown(&text)
+        } else {
+            Err(CliError::usage(text)
+                .hint("`branchline space --help` shows what can be done with spaces"))
         };
     }
     if let Err(error) = clock::check() {

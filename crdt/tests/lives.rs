@@ -48,9 +48,10 @@ fn life(pair: &Pair, number: u32, space: SpaceId) -> Entry {
         membership_past: Vec::new(),
         time_ms: 0,
     };
-    let body = match space == realm.membership_space() {
-        true => Body::Membership(Vec::new()),
-        false => Body::Transactions(Vec::new()),
+    let body = if space == realm.membership_space() {
+        Body::Membership(Vec::new())
+    } else {
+        Body::Transactions(Vec::new())
     };
     draft.sign(&body, &south())
 }

@@ -321,10 +321,7 @@ proptest! {
     ) {
         let history = History::of(seed, length, speakers);
         let mut draw = SmallRng::seed_from_u64(seed ^ 2);
-        let order = match is_in_order {
-            true => (0..history.entries.len()).collect(),
-            false => history.order(&mut draw),
-        };
+        let order = if is_in_order { (0..history.entries.len()).collect() } else { history.order(&mut draw) };
         let mut members = Members::new(history.network, Some(genesis()));
         for number in order {
             let (entry, operations) = &history.entries[number];

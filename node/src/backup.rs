@@ -192,6 +192,9 @@ impl BackupWriter {
     }
 
     /// The bytes of a part.
+    ///
+    /// # Errors
+    /// [`BackupError`] where the bytes of the part are damaged or missing.
     pub fn part(&mut self, part: &BackupPart) -> Result<Vec<u8>, BackupError> {
         Ok(match part {
             BackupPart::Header(header) => self.0.chunk(HEADER, &serde_json::to_vec(header)?),
@@ -226,6 +229,9 @@ impl BackupReader {
     }
 
     /// The next part. `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// [`BackupError`] where the bytes are no backup, are damaged, or come from a later program.
     pub fn next_part(&mut self) -> Result<Option<BackupPart>, BackupError> {
         let Some((kind, content)) = self.chunks.next_chunk()? else { return Ok(None) };
         Ok(Some(match kind {
@@ -261,6 +267,9 @@ impl BackupReader {
     }
 
     /// Whether the backup was whole; asked when there are no more bytes.
+    ///
+    /// # Errors
+    /// [`BackupError`] where the backup is cut off: make or copy it again.
     pub fn finish(&self) -> Result<(), BackupError> {
         Ok(self.chunks.finish()?)
     }
@@ -269,6 +278,10 @@ impl BackupReader {
 impl Handle {
     /// What extensions keep and the journal, as they are now, as the parts of a backup that hold them, and its end; the bytes
     /// of a backup file without a header and without the site's files.
+    ///
+    /// # Errors
+    /// [`BackupRefused`] where an extension cannot copy its files, or there is no room for the copies. The node works
+    /// on.
     pub async fn backup(
         &self,
     ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static, BackupRefused> {
@@ -362,6 +375,10 @@ impl Sending {
 }
 
 /// Makes a site of a backup in a new or empty folder.
+///
+/// # Errors
+/// [`RestoreError`] where the backup is damaged, or the folder holds data or cannot be written. A folder that was
+/// begun is not to be used.
 pub fn restore(backup: &mut impl Read, data: &Path) -> Result<Restored, RestoreError> {
     let io_error = |source| RestoreError::Io { path: data.to_owned(), source };
     let existed = match fs::read_dir(data) {

@@ -57,6 +57,9 @@ impl Builder {
     }
 
     /// See [`Node::start`].
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
     pub async fn start(self) -> Result<Node, StartError> {
         let Self { config, extensions, set_log } = self;
         config.check()?;
@@ -151,6 +154,9 @@ impl Builder {
     }
 
     /// See [`Node::open`]. The extensions answer, but do not start to work.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left open.
     pub async fn open(self) -> Result<Node, StartError> {
         let Self { config, extensions, set_log } = self;
         let extensions = Arc::new(Extensions::new(extensions, set_log)?);

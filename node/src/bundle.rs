@@ -90,6 +90,10 @@ impl Handle {
     /// The bytes of a bundle of all that is held now and that its receiver lacks, with the private space that is
     /// addressed and those that the receiver is in. The stream ends early with an error; the file is then not whole,
     /// and says so to the one who reads it.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the site is in no network, the tables cannot be read, or the node has stopped. The stream
+    /// ends with the [`StoreError`] that it meets.
     pub async fn bundle(
         &self,
         since: Since,

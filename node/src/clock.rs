@@ -23,6 +23,9 @@ pub struct WrongClock {
 }
 
 /// Refuses a clock before 1970 or after 9999.
+///
+/// # Errors
+/// [`WrongClock`] says what the clock shows: set it, and start again.
 pub fn check() -> Result<(), WrongClock> {
     check_at(SystemTime::now())
 }

@@ -206,6 +206,9 @@ impl Config {
 
     /// Reads `file` (or `branchline.toml` in the data folder, if there is one) and puts `overrides` on top. Whether a node
     /// can run by it is for [`Config::check`]: a command needs to know nothing of listening.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where a file cannot be read, or does not say what it may; it names the place.
     pub fn load(
         data: impl Into<PathBuf>,
         file: Option<&Path>,
@@ -216,6 +219,9 @@ impl Config {
 
     /// The same for a program with extensions, whose sections the file may have. What is in them is for
     /// [`Extension::check`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] as for [`Config::load`].
     pub fn load_with(
         data: impl Into<PathBuf>,
         file: Option<&Path>,
@@ -245,9 +251,10 @@ impl Config {
             Some(path) => read(path, extensions)?,
             None => {
                 let path = data.join(CONFIG_FILE);
-                match path.exists() {
-                    true => read(&path, extensions)?,
-                    false => (Settings::default(), Sections::new(path, "")),
+                if path.exists() {
+                    read(&path, extensions)?
+                } else {
+                    (Settings::default(), Sections::new(path, ""))
                 }
             }
         };
@@ -256,6 +263,9 @@ impl Config {
     }
 
     /// Refuses what no node can run by, or what contradicts itself.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting and what is expected of it.
     pub fn check(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
         let refuse = |what: String| Err(ConfigError::Contradiction { what });

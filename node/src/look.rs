@@ -26,16 +26,25 @@ impl Handle {
     }
 
     /// When each other site was last heard, by this machine's clock.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn heard(&self) -> Result<BTreeMap<SiteId, HeardAt>, Stopped> {
         self.look(Driver::heard).await
     }
 
     /// The latest receipt of each site in a space of records.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn receipts_of(&self, space: SpaceId) -> Result<BTreeMap<SiteId, Receipt>, Stopped> {
         self.look(move |driver| driver.replica().realms().receipts_of(space)).await
     }
 
     /// How this site stands in its network.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn standing(&self) -> Result<Standing, Stopped> {
         Ok(self.look(Driver::seen).await?.standing)
     }

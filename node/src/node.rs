@@ -115,11 +115,17 @@ impl Node {
     /// Starts a node: opens its data, listens, dials, and serves the API.
     ///
     /// Returns when it is ready. Errors leave nothing running.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way: the folder, the configuration, a port, the clock.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::builder(config).start().await
     }
 
     /// Opens the data of a stopped node, without network and API.
+    ///
+    /// # Errors
+    /// [`StartError`] where the folder is no site's, is in use, or cannot be read.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         Self::builder(config).open().await
     }

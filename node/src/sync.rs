@@ -98,6 +98,9 @@ struct SyncDone {
 
 impl Handle {
     /// Syncs with these members now, at most for `patience`. A member that is not connected is dialled.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the tables cannot be read, or the node has stopped.
     pub async fn sync(
         &self,
         sites: BTreeSet<SiteId>,

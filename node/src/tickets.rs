@@ -13,6 +13,9 @@ use crate::handle::{Handle, NoTicket, NotDecided, Stopped};
 impl Handle {
     /// A ticket for one new site, good for `lifetime`. `addresses`: where the new site is to look; empty: all that
     /// are known.
+    ///
+    /// # Errors
+    /// [`NoTicket`] where the site may not let others in, has no address to put into it, or the node has stopped.
     pub async fn invite(
         &self,
         role: Role,
@@ -24,6 +27,9 @@ impl Handle {
 
     /// The same for so many sites, with a `note` of what it is for, which all members can read. It is made known before
     /// anybody gets it.
+    ///
+    /// # Errors
+    /// [`NoTicket`] where the site may not let others in, has no address to put into it, or the node has stopped.
     pub async fn make_ticket(
         &self,
         role: Role,
@@ -46,11 +52,17 @@ impl Handle {
     }
 
     /// The tickets that were made in the network.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn tickets(&self) -> Result<Vec<TicketStanding>, Stopped> {
         self.look(|driver| driver.replica().realms().tickets()).await
     }
 
     /// The members that came by a site: by its ticket, or through it, and by those in turn.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn let_in_by(&self, site: SiteId) -> Result<Vec<SiteId>, Stopped> {
         self.look(move |driver| {
             let members = driver.replica().realms().members();

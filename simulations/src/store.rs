@@ -154,6 +154,9 @@ impl OfficeDisk {
     }
 
     /// Opens it, as a node's start does.
+    ///
+    /// # Errors
+    /// The store as it was, and why its journal cannot be opened.
     pub fn open(self) -> Result<SimulatedStore, (Self, JournalOpenError)> {
         let Self { journal: disk, mut tables } = self;
         let journal = match Journal::open(Arc::new(disk.clone()), tables.applied, JOURNAL) {
@@ -281,9 +284,10 @@ impl ReadJournal for SimulatedStore {
 
 impl Store for SimulatedStore {
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
-        let mut positions = match self.swaps_frames {
-            false => self.journal.append(frames)?,
-            true => self.journal.append(&frames.iter().rev().copied().collect::<Vec<_>>())?,
+        let mut positions = if !self.swaps_frames {
+            self.journal.append(frames)?
+        } else {
+            self.journal.append(&frames.iter().rev().copied().collect::<Vec<_>>())?
         };
         if self.swaps_frames {
             positions.reverse();

@@ -104,13 +104,12 @@ impl Tracer {
         let author = entry.header.author;
         if !self.lives.contains_key(&author) {
             let is_own = from == Source::Own && world.site_id(office) == author.site;
-            let life = match is_own || from == Source::Replay {
-                true => {
-                    let life = self.lives_of.entry(author.site).or_default();
-                    *life += 1;
-                    *life
-                }
-                false => 0,
+            let life = if is_own || from == Source::Replay {
+                let life = self.lives_of.entry(author.site).or_default();
+                *life += 1;
+                *life
+            } else {
+                0
             };
             self.lives.insert(author, life);
         }

@@ -16,6 +16,9 @@ pub struct Switch {
 
 impl Switch {
     /// A switch with so many namespaces; the error says why this machine does not permit it.
+    ///
+    /// # Errors
+    /// Why this machine does not permit it.
     pub fn new(count: usize) -> Result<Self, String> {
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let switch = Self { name: format!("bl{}-{number}", std::process::id()), count };

@@ -65,6 +65,9 @@ pub struct Heard {
 
 impl RawPeer {
     /// Connects over TCP or QUIC with a proven key. Requests of the node are answered by `replies`.
+    ///
+    /// # Errors
+    /// What the connection says: the node may have refused it.
     pub async fn connect(key: &Keypair, node: &Multiaddr, replies: Replies) -> io::Result<Self> {
         let mut transport = transport(key, node)?;
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
@@ -78,6 +81,9 @@ impl RawPeer {
     }
 
     /// A stranger, or a member that answers nothing.
+    ///
+    /// # Errors
+    /// What the connection says: the node may have refused it.
     pub async fn silent(key: &Keypair, node: &Multiaddr) -> io::Result<Self> {
         Self::connect(key, node, Arc::new(|_| Reply::Silence)).await
     }
@@ -93,6 +99,9 @@ impl RawPeer {
     }
 
     /// A stream on which nothing was said yet.
+    ///
+    /// # Errors
+    /// What the connection says: the node may have closed it.
     pub async fn open(&self) -> io::Result<SubstreamBox> {
         let (order, stream) = oneshot::channel();
         let closed = || io::Error::from(io::ErrorKind::ConnectionAborted);
@@ -101,6 +110,9 @@ impl RawPeer {
     }
 
     /// A stream on which the node speaks this protocol; `None` if it says that it does not.
+    ///
+    /// # Errors
+    /// What the connection says: the node may have closed it.
     pub async fn speak(&self, protocol: &str) -> io::Result<Option<SubstreamBox>> {
         let mut stream = self.open().await?;
         let negotiate = async {
@@ -118,6 +130,9 @@ impl RawPeer {
     }
 
     /// Sends one frame on a new stream and reads the frame that comes back.
+    ///
+    /// # Errors
+    /// What the connection says: the node may have closed it.
     pub async fn ask(&self, protocol: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let refused = || io::Error::other("the protocol is refused");
         let mut stream = self.speak(protocol).await?.ok_or_else(refused)?;
@@ -262,6 +277,9 @@ async fn write_line(stream: &mut SubstreamBox, text: &str) -> io::Result<()> {
 }
 
 /// Reads one line; what `ls` is answered with comes whole, with its inner lengths.
+///
+/// # Errors
+/// What the connection says: the node may have closed it.
 pub async fn read_line(stream: &mut SubstreamBox) -> io::Result<String> {
     let (mut length, mut shift) = (0, 0);
     loop {

@@ -103,9 +103,10 @@ pub(crate) fn option(name: &str, value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,".contains(c);
     // What begins with a minus could be an option of its own.
     let between = if value.starts_with('-') { '=' } else { ' ' };
-    match !value.is_empty() && value.chars().all(is_plain) {
-        true => format!(" --{name}{between}{value}"),
-        false => format!(" --{name}{between}'{}'", value.replace('\'', r"'\''")),
+    if !value.is_empty() && value.chars().all(is_plain) {
+        format!(" --{name}{between}{value}")
+    } else {
+        format!(" --{name}{between}'{}'", value.replace('\'', r"'\''"))
     }
 }
 

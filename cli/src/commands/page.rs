@@ -33,17 +33,14 @@ pub(crate) async fn open(context: &Context, args: OpenArgs) -> Result<(), CliErr
         let quiet = command.arg(&answer.link).stdin(Stdio::null()).stdout(Stdio::null());
         quiet.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     });
-    match opened {
-        true => {
-            output::note("the page is open in the browser");
-            Ok(())
-        }
-        false => {
-            output::note(
-                "no browser could be opened here: open this link, which serves once, within five minutes",
-            );
-            output::line(&answer.link)
-        }
+    if opened {
+        output::note("the page is open in the browser");
+        Ok(())
+    } else {
+        output::note(
+            "no browser could be opened here: open this link, which serves once, within five minutes",
+        );
+        output::line(&answer.link)
     }
 }
 
@@ -101,10 +98,7 @@ pub(crate) fn user(global: &Global, command: UserCommand) -> Result<(), CliError
 }
 
 fn say(global: &Global, name: &str, text: &str) -> Result<(), CliError> {
-    match global.json {
-        true => output::json(&json!({ "name": name })),
-        false => output::line(text),
-    }
+    if global.json { output::json(&json!({ "name": name })) } else { output::line(text) }
 }
 
 fn list(global: &Global, users: &Users) -> Result<(), CliError> {
@@ -175,8 +169,9 @@ fn ask() -> Result<String, CliError> {
     restored.map_err(|error| wrong(error.into()))?;
     let [first, second] = typed;
     let (first, second) = (first?, second?);
-    match first == second {
-        true => Ok(first),
-        false => Err(CliError::failed("the two are different: nothing was changed")),
+    if first == second {
+        Ok(first)
+    } else {
+        Err(CliError::failed("the two are different: nothing was changed"))
     }
 }

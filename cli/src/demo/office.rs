@@ -153,7 +153,7 @@ impl Office {
     }
 
     /// Whether it is connected to `other`.
-    pub(super) async fn sees(&self, other: &Office) -> Result<bool, DemoError> {
+    pub(super) async fn sees(&self, other: &Self) -> Result<bool, DemoError> {
         let status = self.handle.replica_status().await?;
         Ok(status.sites.iter().any(|found| found.site == other.site() && found.connected))
     }
@@ -165,7 +165,7 @@ impl Office {
     }
 
     /// The addresses at which it would look for `other`.
-    pub(super) async fn ways_to(&self, other: &Office) -> Result<Vec<Multiaddr>, DemoError> {
+    pub(super) async fn ways_to(&self, other: &Self) -> Result<Vec<Multiaddr>, DemoError> {
         let peers = self.handle.peers().await?;
         let found = peers.into_iter().find(|peer| Some(peer.peer) == other.site().to_peer_id());
         Ok(found.map(|peer| peer.known_addresses).unwrap_or_default())

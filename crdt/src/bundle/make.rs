@@ -85,6 +85,9 @@ struct BundleWalk {
 
 impl<J: ReadStore> Bundling<J> {
     /// Begins a bundle of all that is held now and that its receiver lacks.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables cannot be read.
     pub fn new(journal: J, begin: Begin, since: &Since) -> Result<Self, StoreError> {
         let Begin { network, maker, admission, private, time_ms } = begin;
         let mut contents = Contents::default();
@@ -118,6 +121,10 @@ impl<J: ReadStore> Bundling<J> {
     }
 
     /// The next bytes of the file; `None`: it is whole.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the journal or the tables cannot be read: the bundle is of no use, and is to be made
+    /// again.
     pub fn next_bytes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         while let Some(part) = self.parts.pop_front() {
             match part {

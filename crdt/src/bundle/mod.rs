@@ -164,6 +164,10 @@ impl BundleReader {
     }
 
     /// The next piece. `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// [`BundleError`] where the bytes are no bundle, are damaged or come from a later program. What was read before
+    /// stands; copy the file again, or read it with the newer program.
     pub fn next_piece(&mut self) -> Result<Option<Piece>, BundleError> {
         let Some((kind, content)) = self.chunks.next_chunk()? else { return Ok(None) };
         let piece = match kind {
@@ -189,6 +193,9 @@ impl BundleReader {
     }
 
     /// Whether the bundle was whole; asked when there are no more bytes.
+    ///
+    /// # Errors
+    /// [`BundleError`] where the bundle is cut off: copy it again.
     pub fn finish(&self) -> Result<(), BundleError> {
         Ok(self.chunks.finish()?)
     }

@@ -164,9 +164,10 @@ pub fn demand_events(
     collection: &str,
 ) -> Result<(), NotLoaded> {
     let schema = read::schema(tables, space, collection)?;
-    match schema.is_some_and(|schema| schema.is_of_events()) {
-        true => Ok(()),
-        false => Err(NotLoaded::NoEvents { collection: collection.to_owned() }),
+    if schema.is_some_and(|schema| schema.is_of_events()) {
+        Ok(())
+    } else {
+        Err(NotLoaded::NoEvents { collection: collection.to_owned() })
     }
 }
 

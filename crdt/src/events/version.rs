@@ -27,9 +27,10 @@ impl EventsVersion {
     /// # Errors
     /// [`NoOrder`] if they are not of one site and space.
     pub fn compare(&self, other: &Self) -> Result<Ordering, NoOrder> {
-        match self.0.feed() == other.0.feed() {
-            true => Ok(self.0.place().cmp(&other.0.place())),
-            false => Err(NoOrder),
+        if self.0.feed() == other.0.feed() {
+            Ok(self.0.place().cmp(&other.0.place()))
+        } else {
+            Err(NoOrder)
         }
     }
 

@@ -141,6 +141,9 @@ impl Cursor {
     }
 
     /// Behind the last change that the tables show.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables cannot be read.
     pub fn now(feed: FeedId, journal: &impl ReadJournal) -> Result<Self, StoreError> {
         let Some(applied) = journal.applied()? else { return Ok(Self::start(feed)) };
         let check = match journal.read(applied) {
@@ -230,6 +233,9 @@ impl Cursor {
     }
 
     /// Whether something that was left out can be given now.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the tables cannot be read.
     pub fn is_due(&self, store: &impl ReadStore) -> Result<bool, StoreError> {
         Ok(self.clone().collect(store)?.is_some())
     }
@@ -248,9 +254,10 @@ impl Cursor {
         }
         let mut holes = Vec::new();
         for hole in std::mem::take(&mut self.owed.holes) {
-            match hole.is_mended(store)? {
-                true => back = Some(back.map_or(hole.start, |back| back.min(hole.start))),
-                false => holes.push(hole),
+            if hole.is_mended(store)? {
+                back = Some(back.map_or(hole.start, |back| back.min(hole.start)))
+            } else {
+                holes.push(hole)
             }
         }
         self.owed.holes = holes;

@@ -76,6 +76,9 @@ pub struct FeedReader {
 
 impl FeedReader {
     /// Opens the feed of a space at a cursor, of one collection or of all.
+    ///
+    /// # Errors
+    /// [`NotOpened`] where the cursor is none of this feed, or the store cannot be read.
     pub fn open(
         store: &impl ReadStore,
         feed: FeedId,
@@ -352,9 +355,12 @@ fn of_event(
 ) -> Result<Result<Values, String>, StoreError> {
     let Some(shown) = read::record(tables, key)? else { return Ok(values) };
     let is_first = change.parse(actor).is_ok_and(|parsed| parsed.is_first());
-    Ok(values.map(|Values { before, .. }| match is_first {
-        true => Values { before, after: shown },
-        false => Values { before: Some(shown.clone()), after: shown },
+    Ok(values.map(|Values { before, .. }| {
+        if is_first {
+            Values { before, after: shown }
+        } else {
+            Values { before: Some(shown.clone()), after: shown }
+        }
     }))
 }
 

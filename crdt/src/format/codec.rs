@@ -56,6 +56,9 @@ pub(crate) fn encode_sized<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
 }
 
 /// The value that `bytes` hold, which may borrow from them. `what` names the expected kind in the error.
+///
+/// # Errors
+/// [`DecodeError`] where the bytes are no `T`, or go on behind one: nothing of them is to be used.
 pub fn decode<'a, T: Deserialize<'a>>(
     what: &'static str,
     bytes: &'a [u8],

@@ -128,15 +128,20 @@ impl ChunkReader {
     }
 
     /// The next chunk: its kind and its content. `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// [`ChunkError`] where the bytes are another kind of file, damaged, or of a later version. Chunks that were read
+    /// before are sound.
     pub fn next_chunk(&mut self) -> Result<Option<(u8, Vec<u8>)>, ChunkError> {
         let FileKind { name, .. } = self.kind;
         if !self.start()? {
             return Ok(None);
         }
         if self.is_ended {
-            return match self.buffer.is_empty() {
-                true => Ok(None),
-                false => Err(ChunkError::Trailing { name, offset: self.offset }),
+            return if self.buffer.is_empty() {
+                Ok(None)
+            } else {
+                Err(ChunkError::Trailing { name, offset: self.offset })
             };
         }
         let damaged = ChunkError::Damaged { name, offset: self.offset };
@@ -160,6 +165,9 @@ impl ChunkReader {
     }
 
     /// Whether the file was whole; asked when there are no more bytes.
+    ///
+    /// # Errors
+    /// [`ChunkError`] where the file ends before its last chunk: copy it again.
     pub fn finish(&self) -> Result<(), ChunkError> {
         let offset = self.offset + self.buffer.len() as u64;
         match (self.is_ended, self.is_started) {

@@ -63,6 +63,9 @@ pub(crate) fn is_compressed(packed: &[u8]) -> bool {
 }
 
 /// The inverse of [`pack`]; never yields, nor makes, more than `bytes_max` bytes.
+///
+/// # Errors
+/// [`UnpackError`] where the bytes are not packed in a known way, are damaged, or unpack to more than `bytes_max`.
 pub fn unpack(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, UnpackError> {
     let (&kind, content) = packed.split_first().ok_or(UnpackError::Empty)?;
     match kind {

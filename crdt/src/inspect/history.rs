@@ -117,6 +117,9 @@ impl From<Fault> for HistoryError {
 }
 
 /// What the last `limit` changes of a record did; `None`: nobody has written it.
+///
+/// # Errors
+/// [`HistoryError`] where the store cannot be read, or the changes do not fit together.
 pub fn history(
     journal: &impl ReadStore,
     key: &RecordKey,
@@ -150,6 +153,10 @@ pub fn history(
 /// What is different between two states of a record: those that the changes named by the beginnings of their hashes
 /// made, or by their entries, each with all that it builds on. `to` not given: the record as it is. Neither given: what the last change
 /// did. `None`: nobody has written the record.
+///
+/// # Errors
+/// [`HistoryError`] where `from` or `to` names no change of the record, the store cannot be read, or the changes do
+/// not fit together.
 pub fn diff(
     journal: &impl ReadStore,
     key: &RecordKey,
@@ -182,6 +189,9 @@ pub fn diff(
 
 /// The entries of the changes that no other change of the record depends on: anyone who holds them holds all of it.
 /// `None`: nobody has written the record.
+///
+/// # Errors
+/// [`StoreError`] where the journal or the tables cannot be read.
 pub fn latest_entries(
     journal: &impl ReadStore,
     key: &RecordKey,

@@ -20,6 +20,9 @@ pub struct Holding {
 }
 
 /// The latest receipt of each site, as far as they are in the tables: some seconds may be missing.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn receipts(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -34,6 +37,9 @@ pub fn receipts(
 }
 
 /// What each site that has issued one of these receipts says of these entries.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn holders(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -45,9 +51,10 @@ pub fn holders(
     let holding = |(site, receipt): (SiteId, Receipt)| {
         let reported: Vec<_> =
             entries.iter().map(|(author, seq)| compared.covers(&receipt, *author, *seq)).collect();
-        let holds = match reported.contains(&Some(false)) {
-            true => Some(false),
-            false => reported.into_iter().collect::<Option<Vec<_>>>().map(|_| true),
+        let holds = if reported.contains(&Some(false)) {
+            Some(false)
+        } else {
+            reported.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
         };
         (site, Holding { holds, receipt_ms: receipt.time_ms })
     };

@@ -45,11 +45,17 @@ pub struct LoggedContent {
 }
 
 /// What is held of a space: the tips of its logs.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn known(tables: &impl ReadTables, space: SpaceId) -> Result<Vec<Known>, StoreError> {
     Ok(Logs::load(tables, space)?.known(None))
 }
 
 /// The last `limit` entries of these spaces before `before` in the journal, newest first; of some sites or of all.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read; an entry whose frame is damaged is listed without its content.
 pub fn entries(
     journal: &impl ReadStore,
     spaces: &[SpaceId],
@@ -78,6 +84,9 @@ pub fn entries(
 
 /// The entries of a space whose bytes are sound, in the order in which they were taken in. For the membership, of which
 /// there are few.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read, or the frame of an entry is damaged.
 pub fn in_order(journal: &impl ReadStore, space: SpaceId) -> Result<Vec<Entry>, StoreError> {
     let mut places = Vec::new();
     walk(journal, &logs::entries_of_space(space), None, |_, value| {
@@ -102,6 +111,9 @@ pub type WithRecords = (LoggedEntry, Vec<(String, String)>);
 
 /// The entries of a space that a person may mean, with the records that each changes: more than one where only the
 /// beginning of an incarnation is given.
+///
+/// # Errors
+/// [`StoreError`] where the journal or the tables cannot be read.
 pub fn named(
     journal: &impl ReadStore,
     space: SpaceId,
@@ -163,9 +175,10 @@ fn last_before(
     while low < high {
         let middle = high - (high - low) / 2;
         let place = place_of(tables, space, author, middle)?;
-        match place.is_some_and(|(position, ..)| position < before) {
-            true => low = middle,
-            false => high = middle - 1,
+        if place.is_some_and(|(position, ..)| position < before) {
+            low = middle
+        } else {
+            high = middle - 1
         }
     }
     Ok(low)

@@ -44,9 +44,9 @@ pub struct SchemaMisfits {
 }
 
 impl MisfitField {
-    fn of(mismatch: SchemaMismatch<'_>) -> MisfitField {
+    fn of(mismatch: SchemaMismatch<'_>) -> Self {
         let SchemaMismatch { path, expected, found } = mismatch;
-        MisfitField { path: path.to_owned(), declared: expected, found: found.cloned() }
+        Self { path: path.to_owned(), declared: expected, found: found.cloned() }
     }
 }
 

@@ -63,6 +63,9 @@ struct Unconfirmed {
 /// Finds out what the `asked` sites, among the `others` of a space of records, have not confirmed by their receipts of
 /// what is held in it here, at `own`. Reads each entry that one of them has not confirmed, but no more than `read_max`, and
 /// beyond them the first of each log: the others are only counted.
+///
+/// # Errors
+/// [`StoreError`] where the journal or the tables cannot be read.
 pub fn unsent(
     journal: &impl ReadStore,
     space: SpaceId,

@@ -50,6 +50,9 @@ impl VerifyReport {
 }
 
 /// Checks journal and tables of the given spaces. Takes as long as reading all of it.
+///
+/// # Errors
+/// [`StoreError`] where the disk fails. What is damaged is no error: the report lists it.
 pub fn verify(store: &impl Store, spaces: &[SpaceId]) -> Result<VerifyReport, StoreError> {
     let mut report = VerifyReport::default();
     verify_journal(store, &mut report)?;
@@ -84,11 +87,10 @@ fn verify_journal(store: &impl Store, report: &mut VerifyReport) -> Result<(), S
                     let chained = known.range(before..=last).next().is_none()
                         || known.remove(&(before.0, before.1, before.2, previous));
                     known.insert((space, author, seq, entry.hash));
-                    match chained {
-                        true => report.entries += 1,
-                        false => {
-                            report.fault(format!("the entry at {} breaks its chain", position.0))
-                        }
+                    if chained {
+                        report.entries += 1
+                    } else {
+                        report.fault(format!("the entry at {} breaks its chain", position.0))
                     }
                 }
                 Err(error) => report.fault(format!("the entry at {}: {error}", position.0)),

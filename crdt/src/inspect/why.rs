@@ -166,9 +166,10 @@ impl Cause {
 
     fn add(&mut self, collection: String, id: String) {
         let record = (collection, id);
-        match self.records.len() < RECORDS_MAX {
-            true => drop(self.records.insert(record)),
-            false => self.has_more_records |= !self.records.contains(&record),
+        if self.records.len() < RECORDS_MAX {
+            self.records.insert(record);
+        } else {
+            self.has_more_records |= !self.records.contains(&record);
         }
     }
 }
@@ -205,12 +206,11 @@ fn statuses(
             EntryStatus::Applied => return Ok(true),
         };
         let cause = causes.entry((reason, author.site)).or_default();
-        match is_damaged {
-            true => {
-                damaged.insert(row.position, author.site);
-                cause.entries_read += 1;
-            }
-            false => cause.read_at(journal, row.position())?,
+        if is_damaged {
+            damaged.insert(row.position, author.site);
+            cause.entries_read += 1;
+        } else {
+            cause.read_at(journal, row.position())?
         }
         if reason == Reason::Void && cause.detail.is_none() {
             let key = logs::void_reason(space, author, seq);

@@ -73,6 +73,9 @@ pub enum Admitting {
 impl Members {
     /// Whether an admission that a stranger presents makes it a member. The grant's expiry is for the caller,
     /// who has a clock.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`] says why the ticket, or its use, admits nobody.
     pub fn examine(&self, admission: &Admission) -> Result<Admitting, NotAdmitted> {
         let Admission { grant, site, name, .. } = admission;
         if grant.realm != self.realm() {

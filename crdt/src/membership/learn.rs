@@ -277,14 +277,14 @@ impl Members {
             },
             Operation::Withdraw { ticket } => {
                 let mut claims = self.docket.claims.of(ticket).iter();
-                let follows = |claim: &Said| match claim.entry.place == entry.place {
-                    true => claim.number < said.number,
-                    false => entry.follows.contains(claim.entry.log, claim.entry.seq),
+                let follows = |claim: &Said| {
+                    if claim.entry.place == entry.place {
+                        claim.number < said.number
+                    } else {
+                        entry.follows.contains(claim.entry.log, claim.entry.seq)
+                    }
                 };
-                match claims.all(follows) {
-                    true => Consequence::None,
-                    false => Consequence::Fold,
-                }
+                if claims.all(follows) { Consequence::None } else { Consequence::Fold }
             }
         }
     }
@@ -372,9 +372,10 @@ impl Members {
         let author = entry.author.site;
         let by = self.sites.get(&author);
         let is_plain = author != site && by.is_some_and(|by| !by.is_decided());
-        match is_plain && !self.speakers.contains(&site) {
-            true => Consequence::Vouched(site),
-            false => Consequence::Fold,
+        if is_plain && !self.speakers.contains(&site) {
+            Consequence::Vouched(site)
+        } else {
+            Consequence::Fold
         }
     }
 

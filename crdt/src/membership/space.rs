@@ -72,6 +72,9 @@ pub struct BadSpaceName {
 }
 
 /// Checks what a user wishes to call a space.
+///
+/// # Errors
+/// [`BadSpaceName`] says what a name may be.
 pub fn check_space_name(name: &str) -> Result<(), BadSpaceName> {
     let fits = (1..=SPACE_NAME_BYTES_MAX).contains(&name.len());
     let is_usual = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');

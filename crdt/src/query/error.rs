@@ -28,13 +28,13 @@ impl QueryPart {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            QueryPart::Where => "where",
-            QueryPart::Order => "order",
-            QueryPart::By => "by",
-            QueryPart::Sum => "sum",
-            QueryPart::Avg => "avg",
-            QueryPart::Min => "min",
-            QueryPart::Max => "max",
+            Self::Where => "where",
+            Self::Order => "order",
+            Self::By => "by",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
         }
     }
 }

@@ -18,9 +18,9 @@ pub struct Filter {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
     Test(Test),
 }
 
@@ -83,18 +83,18 @@ impl Filter {
 impl Node {
     fn matches(&self, fields: &Fields) -> bool {
         match self {
-            Node::All(nodes) => nodes.iter().all(|node| node.matches(fields)),
-            Node::Any(nodes) => nodes.iter().any(|node| node.matches(fields)),
-            Node::Not(node) => !node.matches(fields),
-            Node::Test(test) => test.matches(fields),
+            Self::All(nodes) => nodes.iter().all(|node| node.matches(fields)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.matches(fields)),
+            Self::Not(node) => !node.matches(fields),
+            Self::Test(test) => test.matches(fields),
         }
     }
 
     fn tests(&self) -> Vec<&Test> {
         match self {
-            Node::All(nodes) | Node::Any(nodes) => nodes.iter().flat_map(Node::tests).collect(),
-            Node::Not(node) => node.tests(),
-            Node::Test(test) => vec![test],
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().flat_map(Self::tests).collect(),
+            Self::Not(node) => node.tests(),
+            Self::Test(test) => vec![test],
         }
     }
 }
@@ -119,11 +119,11 @@ impl Comparison {
     fn holds(self, found: Scalar<'_>, literal: &Literal) -> bool {
         let Some(ordering) = literal.compare(found) else { return false };
         match self {
-            Comparison::Equal => ordering == Ordering::Equal,
-            Comparison::Less => ordering == Ordering::Less,
-            Comparison::LessOrEqual => ordering != Ordering::Greater,
-            Comparison::Greater => ordering == Ordering::Greater,
-            Comparison::GreaterOrEqual => ordering != Ordering::Less,
+            Self::Equal => ordering == Ordering::Equal,
+            Self::Less => ordering == Ordering::Less,
+            Self::LessOrEqual => ordering != Ordering::Greater,
+            Self::Greater => ordering == Ordering::Greater,
+            Self::GreaterOrEqual => ordering != Ordering::Less,
         }
     }
 }
@@ -135,29 +135,29 @@ impl Literal {
     }
 
     /// The literal that a word is for a field of that kind: `None` if it is none at all, an error if it does not fit.
-    pub(super) fn of(word: &Word, kind: Option<Kind>) -> Option<Result<Literal, Kind>> {
+    pub(super) fn of(word: &Word, kind: Option<Kind>) -> Option<Result<Self, Kind>> {
         match word {
-            Word::Str(text) => Some(Literal::of_string(text, kind)),
+            Word::Str(text) => Some(Self::of_string(text, kind)),
             Word::Number(text) => {
                 let written = WrittenNumber::read(text)?;
                 let number = Number::of_written(&written)?;
-                Some(Literal::of_number(number, written.whole() != Whole::Broken, kind))
+                Some(Self::of_number(number, written.whole() != Whole::Broken, kind))
             }
-            word if word.is("null") => Some(Ok(Literal::Null)),
-            word if word.is("true") => Some(Literal::of_bool(true, kind)),
-            word if word.is("false") => Some(Literal::of_bool(false, kind)),
+            word if word.is("null") => Some(Ok(Self::Null)),
+            word if word.is("true") => Some(Self::of_bool(true, kind)),
+            word if word.is("false") => Some(Self::of_bool(false, kind)),
             Word::Bare(_) | Word::Path(_) | Word::Symbol(_) | Word::End => None,
         }
     }
 
-    fn of_string(text: &str, kind: Option<Kind>) -> Result<Literal, Kind> {
+    fn of_string(text: &str, kind: Option<Kind>) -> Result<Self, Kind> {
         let text_of = || text.to_owned();
         match kind {
             None => Ok(match timestamp_from_text(text) {
-                Some(ms) => Literal::StrOrTimestamp(text_of(), ms),
-                None => Literal::Str(text_of()),
+                Some(ms) => Self::StrOrTimestamp(text_of(), ms),
+                None => Self::Str(text_of()),
             }),
-            Some(Kind::String | Kind::Text) => Ok(Literal::Str(text_of())),
+            Some(Kind::String | Kind::Text) => Ok(Self::Str(text_of())),
             Some(kind @ Kind::Timestamp) => {
                 timestamp_from_text(text).map(Literal::Timestamp).ok_or(kind)
             }
@@ -177,10 +177,10 @@ impl Literal {
         }
     }
 
-    fn of_number(number: Number, is_whole: bool, kind: Option<Kind>) -> Result<Literal, Kind> {
+    fn of_number(number: Number, is_whole: bool, kind: Option<Kind>) -> Result<Self, Kind> {
         match kind {
-            None | Some(Kind::Float | Kind::Decimal) => Ok(Literal::Number(number)),
-            Some(Kind::Integer | Kind::Counter) if is_whole => Ok(Literal::Number(number)),
+            None | Some(Kind::Float | Kind::Decimal) => Ok(Self::Number(number)),
+            Some(Kind::Integer | Kind::Counter) if is_whole => Ok(Self::Number(number)),
             Some(
                 kind @ (Kind::Integer
                 | Kind::Counter
@@ -196,9 +196,9 @@ impl Literal {
         }
     }
 
-    fn of_bool(b: bool, kind: Option<Kind>) -> Result<Literal, Kind> {
+    fn of_bool(b: bool, kind: Option<Kind>) -> Result<Self, Kind> {
         match kind {
-            None | Some(Kind::Boolean) => Ok(Literal::Bool(b)),
+            None | Some(Kind::Boolean) => Ok(Self::Bool(b)),
             Some(kind) => Err(kind),
         }
     }
@@ -222,27 +222,27 @@ impl Literal {
     /// The name of what it is; `None` for null, with which every value can be compared.
     pub(super) fn name(&self) -> Option<&'static str> {
         match self {
-            Literal::Null => None,
-            Literal::Bool(_) => Some("boolean"),
-            Literal::Number(_) => Some("number"),
-            Literal::Timestamp(_) => Some("timestamp"),
-            Literal::Datetime(_) => Some("datetime"),
-            Literal::Str(_) | Literal::StrOrTimestamp(..) => Some("text"),
-            Literal::Bytes(_) => Some("bytes"),
+            Self::Null => None,
+            Self::Bool(_) => Some("boolean"),
+            Self::Number(_) => Some("number"),
+            Self::Timestamp(_) => Some("timestamp"),
+            Self::Datetime(_) => Some("datetime"),
+            Self::Str(_) | Self::StrOrTimestamp(..) => Some("text"),
+            Self::Bytes(_) => Some("bytes"),
         }
     }
 
     /// The values that it stands for: each is compared with values like it.
     pub(super) fn scalars(&self) -> impl Iterator<Item = Scalar<'_>> {
         let (one, other) = match self {
-            Literal::Null => (Scalar::Null, None),
-            Literal::Bool(b) => (Scalar::Bool(*b), None),
-            Literal::Number(number) => (Scalar::Number(*number), None),
-            Literal::Timestamp(ms) => (Scalar::Timestamp(*ms), None),
-            Literal::Datetime(time) => (Scalar::Datetime(*time), None),
-            Literal::Str(text) => (Scalar::Str(text), None),
-            Literal::Bytes(bytes) => (Scalar::Bytes(bytes), None),
-            Literal::StrOrTimestamp(text, ms) => (Scalar::Str(text), Some(Scalar::Timestamp(*ms))),
+            Self::Null => (Scalar::Null, None),
+            Self::Bool(b) => (Scalar::Bool(*b), None),
+            Self::Number(number) => (Scalar::Number(*number), None),
+            Self::Timestamp(ms) => (Scalar::Timestamp(*ms), None),
+            Self::Datetime(time) => (Scalar::Datetime(*time), None),
+            Self::Str(text) => (Scalar::Str(text), None),
+            Self::Bytes(bytes) => (Scalar::Bytes(bytes), None),
+            Self::StrOrTimestamp(text, ms) => (Scalar::Str(text), Some(Scalar::Timestamp(*ms))),
         };
         std::iter::once(one).chain(other)
     }

@@ -29,17 +29,17 @@ impl Word {
     /// What it is, for people.
     pub(super) fn describe(&self) -> String {
         match self {
-            Word::Bare(name) | Word::Path(name) => format!("{name:?}"),
-            Word::Str(text) => format!("the string {text:?}"),
-            Word::Number(text) => format!("the number {text}"),
-            Word::Symbol(symbol) => format!("{symbol:?}"),
-            Word::End => "the end".to_owned(),
+            Self::Bare(name) | Self::Path(name) => format!("{name:?}"),
+            Self::Str(text) => format!("the string {text:?}"),
+            Self::Number(text) => format!("the number {text}"),
+            Self::Symbol(symbol) => format!("{symbol:?}"),
+            Self::End => "the end".to_owned(),
         }
     }
 
     /// Whether it is this keyword.
     pub(super) fn is(&self, keyword: &str) -> bool {
-        matches!(self, Word::Bare(name) if name.eq_ignore_ascii_case(keyword))
+        matches!(self, Self::Bare(name) if name.eq_ignore_ascii_case(keyword))
     }
 }
 

@@ -30,7 +30,7 @@ impl Order {
     ///
     /// # Errors
     /// [`QueryError`] says what is wrong, and where.
-    pub fn parse(text: &str, schema: &Schema) -> Result<Order, QueryError> {
+    pub fn parse(text: &str, schema: &Schema) -> Result<Self, QueryError> {
         let fields = parser::fields(QueryPart::Order, text, schema)?;
         for Listed { field, offset, .. } in &fields {
             if let Some(kind @ (Kind::List | Kind::Map)) = field.kind {
@@ -44,7 +44,7 @@ impl Order {
             offset,
             is_descending: has_minus,
         };
-        Ok(Order { fields: fields.into_iter().map(of).collect() })
+        Ok(Self { fields: fields.into_iter().map(of).collect() })
     }
 
     /// Demands fields that somebody knows: in the order of unknown ones nothing could be found.
@@ -114,8 +114,8 @@ pub enum WrongCursor {
 impl QueryCursor {
     /// Behind the record of that id, in a list by id.
     #[must_use]
-    pub fn behind(id: String) -> QueryCursor {
-        QueryCursor { query: [0; 8], key: Vec::new(), id }
+    pub fn behind(id: String) -> Self {
+        Self { query: [0; 8], key: Vec::new(), id }
     }
 
     /// The record's id.
@@ -134,7 +134,7 @@ impl QueryCursor {
     ///
     /// # Errors
     /// [`WrongCursor::Malformed`].
-    pub fn from_text(text: &str) -> Result<QueryCursor, WrongCursor> {
+    pub fn from_text(text: &str) -> Result<Self, WrongCursor> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| WrongCursor::Malformed)?;
         codec::decode("cursor", &bytes).map_err(|_| WrongCursor::Malformed)
     }

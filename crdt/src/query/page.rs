@@ -77,9 +77,10 @@ pub fn page(
     after: Option<&QueryCursor>,
     bounds: Bounds,
 ) -> Result<Page, PageError> {
-    match query.order.fields.is_empty() {
-        true => Ok(by_id(tables, space, collection, query, after, bounds)?),
-        false => by_order(tables, space, collection, query, after, bounds),
+    if query.order.fields.is_empty() {
+        Ok(by_id(tables, space, collection, query, after, bounds)?)
+    } else {
+        by_order(tables, space, collection, query, after, bounds)
     }
 }
 
@@ -199,8 +200,8 @@ fn places(
 }
 
 impl Page {
-    fn empty() -> Page {
-        Page {
+    fn empty() -> Self {
+        Self {
             records: Vec::new(),
             next: None,
             scanned: 0,
@@ -220,8 +221,8 @@ struct First {
 }
 
 impl First {
-    fn new(max: usize) -> First {
-        First { heap: BinaryHeap::new(), max, has_more: false }
+    fn new(max: usize) -> Self {
+        Self { heap: BinaryHeap::new(), max, has_more: false }
     }
 
     fn add_behind(&mut self, after: Option<&QueryCursor>, key: &[u8], id: &str) {

@@ -67,7 +67,7 @@ struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
-    fn new(part: QueryPart, text: &str, schema: &'s Schema) -> Result<Parser<'s>, QueryError> {
+    fn new(part: QueryPart, text: &str, schema: &'s Schema) -> Result<Self, QueryError> {
         Ok(Parser { part, schema, words: words(part, text)?, at: 0, items: 0, depth: 0 })
     }
 

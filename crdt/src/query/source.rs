@@ -31,11 +31,11 @@ impl Source {
         space: SpaceId,
         collection: &str,
         filter: Option<&Filter>,
-    ) -> Result<Source, StoreError> {
-        let Some(filter) = filter else { return Ok(Source::All) };
+    ) -> Result<Self, StoreError> {
+        let Some(filter) = filter else { return Ok(Self::All) };
         let tests = tests(&filter.root);
         if tests.is_empty() {
-            return Ok(Source::All);
+            return Ok(Self::All);
         }
         let ready = indexes::ready(tables, space, collection)?;
         let mut best: Option<Vec<String>> = None;
@@ -48,7 +48,7 @@ impl Source {
                 best = found;
             }
         }
-        Ok(best.map_or(Source::All, Source::Ids))
+        Ok(best.map_or(Self::All, Source::Ids))
     }
 
     /// Shows `visit` the records behind an id, by id, until it returns false.
@@ -61,8 +61,8 @@ impl Source {
         mut visit: impl FnMut(&str, RecordRow<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let ids = match self {
-            Source::All => return read::each_row(tables, space, collection, after, visit),
-            Source::Ids(ids) => ids,
+            Self::All => return read::each_row(tables, space, collection, after, visit),
+            Self::Ids(ids) => ids,
         };
         let first = ids.partition_point(|id| after.is_some_and(|after| id.as_str() <= after));
         for id in &ids[first..] {

@@ -36,14 +36,14 @@ pub enum Measure {
 
 impl Measure {
     /// Every measure.
-    pub const ALL: [Measure; 4] = [Measure::Sum, Measure::Avg, Measure::Min, Measure::Max];
+    pub const ALL: [Self; 4] = [Self::Sum, Self::Avg, Self::Min, Self::Max];
 
     fn part(self) -> QueryPart {
         match self {
-            Measure::Sum => QueryPart::Sum,
-            Measure::Avg => QueryPart::Avg,
-            Measure::Min => QueryPart::Min,
-            Measure::Max => QueryPart::Max,
+            Self::Sum => QueryPart::Sum,
+            Self::Avg => QueryPart::Avg,
+            Self::Min => QueryPart::Min,
+            Self::Max => QueryPart::Max,
         }
     }
 
@@ -61,7 +61,7 @@ impl Measure {
             | Kind::Timestamp
             | Kind::Datetime
             | Kind::Bytes
-            | Kind::Text => matches!(self, Measure::Min | Measure::Max),
+            | Kind::Text => matches!(self, Self::Min | Self::Max),
             Kind::List | Kind::Map => false,
         }
     }
@@ -91,7 +91,7 @@ impl SummaryQuery {
     ///
     /// # Errors
     /// [`QueryError`] says what is wrong, and where.
-    pub fn parse(schema: &Schema, asked: SummaryText<'_>) -> Result<SummaryQuery, QueryError> {
+    pub fn parse(schema: &Schema, asked: SummaryText<'_>) -> Result<Self, QueryError> {
         let filter = asked.filter.map(|text| Filter::parse(text, schema)).transpose()?;
         let by = match asked.by {
             Some(text) => parser::fields(QueryPart::By, text, schema)?,
@@ -110,7 +110,7 @@ impl SummaryQuery {
                 measures.push((measure, field));
             }
         }
-        Ok(SummaryQuery { filter, by, measures })
+        Ok(Self { filter, by, measures })
     }
 
     /// The fields that it needs of a record.
@@ -292,13 +292,13 @@ enum Accumulator {
 }
 
 impl Accumulator {
-    fn new(measure: Measure) -> Accumulator {
+    fn new(measure: Measure) -> Self {
         match measure {
             Measure::Sum | Measure::Avg => {
-                Accumulator::Total { is_average: measure == Measure::Avg, total: Total::default() }
+                Self::Total { is_average: measure == Measure::Avg, total: Total::default() }
             }
             Measure::Min | Measure::Max => {
-                Accumulator::Extreme { is_least: measure == Measure::Min, kept: None }
+                Self::Extreme { is_least: measure == Measure::Min, kept: None }
             }
         }
     }
@@ -306,11 +306,11 @@ impl Accumulator {
     /// Takes a value in, and says how many bytes more are kept.
     fn add(&mut self, value: &Value, kind: Option<Kind>) -> usize {
         match self {
-            Accumulator::Total { total, .. } => {
+            Self::Total { total, .. } => {
                 total.add(value, kind);
                 0
             }
-            Accumulator::Extreme { is_least, kept } => {
+            Self::Extreme { is_least, kept } => {
                 let scalar = Scalar::of(value, kind);
                 let is_better = match kept {
                     None => scalar != Scalar::Null,
@@ -331,11 +331,11 @@ impl Accumulator {
 
     fn end(self) -> MeasureValue {
         match self {
-            Accumulator::Total { is_average, total } => {
+            Self::Total { is_average, total } => {
                 let skipped = total.skipped;
                 MeasureValue { value: total.end(is_average), skipped }
             }
-            Accumulator::Extreme { kept, .. } => {
+            Self::Extreme { kept, .. } => {
                 let value = kept.map_or(Value::Null, |(value, _)| value);
                 MeasureValue { value, skipped: 0 }
             }

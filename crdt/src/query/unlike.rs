@@ -34,7 +34,7 @@ impl<'q> Noted<'q> {
     pub(super) fn of(
         fields: impl IntoIterator<Item = &'q Field>,
         filter: Option<&'q Filter>,
-    ) -> Noted<'q> {
+    ) -> Self {
         let mut tests: BTreeMap<&str, Vec<&Test>> = BTreeMap::new();
         for test in filter.into_iter().flat_map(Filter::tests) {
             tests.entry(&test.field.path).or_default().push(test);

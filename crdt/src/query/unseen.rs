@@ -13,7 +13,7 @@ pub(super) struct Unseen<'q> {
 
 impl<'q> Unseen<'q> {
     /// Before any record was looked at.
-    pub(super) fn of(fields: impl IntoIterator<Item = &'q Field>) -> Unseen<'q> {
+    pub(super) fn of(fields: impl IntoIterator<Item = &'q Field>) -> Self {
         let undeclared = fields.into_iter().filter(|field| field.kind.is_none());
         Unseen { fields: undeclared.collect(), has_records: false }
     }

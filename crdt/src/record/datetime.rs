@@ -47,18 +47,18 @@ impl DatetimeError {
     #[must_use]
     pub fn expected(self) -> &'static str {
         match self {
-            DatetimeError::Form => {
+            Self::Form => {
                 "a time like \"2026-01-31T12:00:00.123456Z\", with any offset, or without a zone \
                  \"2026-01-31T12:00:00.123456\""
             }
-            DatetimeError::Day => "a day that the calendar has",
-            DatetimeError::Year => "a year from 0001 to 9999, in UTC where there is an offset",
-            DatetimeError::Time => "hours from 00 to 23, minutes and seconds from 00 to 59",
-            DatetimeError::EndOfDay => "hours from 00 to 23: write 00:00:00 of the next day",
-            DatetimeError::LeapSecond => {
+            Self::Day => "a day that the calendar has",
+            Self::Year => "a year from 0001 to 9999, in UTC where there is an offset",
+            Self::Time => "hours from 00 to 23, minutes and seconds from 00 to 59",
+            Self::EndOfDay => "hours from 00 to 23: write 00:00:00 of the next day",
+            Self::LeapSecond => {
                 "seconds from 00 to 59: a leap second is not kept, write the second before or after it"
             }
-            DatetimeError::Digits => "at most nine digits of a second: round it to nanoseconds",
+            Self::Digits => "at most nine digits of a second: round it to nanoseconds",
         }
     }
 }

@@ -27,8 +27,8 @@ pub struct Document {
 impl Document {
     /// A record without changes: it is missing until it gets one.
     #[must_use]
-    pub fn empty() -> Document {
-        Document { history: History::new() }
+    pub fn empty() -> Self {
+        Self { history: History::new() }
     }
 
     /// The record with its whole history, from all its changes in an order in which they were accepted.
@@ -37,8 +37,8 @@ impl Document {
     /// [`Unreadable`] if they are not all of a record's changes.
     pub fn of_changes<'a>(
         changes: impl IntoIterator<Item = (impl Into<ChangeActor>, &'a RecordChange)>,
-    ) -> Result<Document, Unreadable> {
-        let mut document = Document::empty();
+    ) -> Result<Self, Unreadable> {
+        let mut document = Self::empty();
         for (actor, change) in changes {
             document.extend(actor.into(), change)?;
         }
@@ -62,8 +62,8 @@ impl Document {
     ///
     /// # Errors
     /// [`Unreadable`] if the bytes are damaged.
-    pub fn load(saved: &[u8]) -> Result<Document, Unreadable> {
-        Ok(Document { history: saved::load(saved)? })
+    pub fn load(saved: &[u8]) -> Result<Self, Unreadable> {
+        Ok(Self { history: saved::load(saved)? })
     }
 
     /// What is live of the record, as bytes for [`Document::load`].
@@ -105,7 +105,7 @@ impl Document {
     /// not there, but for the actor's own changes. The history must be whole.
     pub(crate) fn edit_on(
         &mut self,
-        seen: &Document,
+        seen: &Self,
         actor: ActorBytes,
         time_ms: i64,
         edit: &Edit,

@@ -32,7 +32,7 @@ pub struct NewRecord {
 impl NewRecord {
     /// What a record without changes becomes by this one. `None`: the change takes a [`Document`] to be judged.
     #[must_use]
-    pub fn of(parsed: &ParsedChange) -> Option<NewRecord> {
+    pub fn of(parsed: &ParsedChange) -> Option<Self> {
         let change = &parsed.change;
         if !change.deps.is_empty() || change.seq != 1 || change.start_op != 1 {
             return None;
@@ -41,7 +41,7 @@ impl NewRecord {
             change.operations.iter().map(plain_field).collect::<Option<Vec<PlainField<'_>>>>()?;
         fields.sort_unstable_by_key(|(name, _, _)| *name);
         let is_each_once = fields.is_sorted_by(|(a, _, _), (b, _, _)| a < b);
-        is_each_once.then(|| NewRecord {
+        is_each_once.then(|| Self {
             saved: saved::save_first(change, &fields),
             summary: summary::of_first(&change.hash, &fields),
             operations: fields.len(),
@@ -113,13 +113,13 @@ impl Drafted {
         time_ms: i64,
         edit: &Edit,
         schema: Option<Arc<Schema>>,
-    ) -> Option<Drafted> {
+    ) -> Option<Self> {
         // What becomes of an event is decided by its id, too.
         if schema.as_ref().is_some_and(|schema| schema.is_of_events()) {
             return None;
         }
         match begin(actor, time_ms, edit, schema.as_deref()) {
-            Ok(Some((edited, Begun::New(first)))) => Some(Drafted { actor, schema, edited, first }),
+            Ok(Some((edited, Begun::New(first)))) => Some(Self { actor, schema, edited, first }),
             Ok(Some((_, Begun::Document(_))) | None) | Err(_) => None,
         }
     }

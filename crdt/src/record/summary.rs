@@ -147,8 +147,8 @@ struct SummaryDigest {
 }
 
 impl SummaryDigest {
-    fn new() -> SummaryDigest {
-        SummaryDigest {
+    fn new() -> Self {
+        Self {
             hasher: Hasher::new_from_context_key(&KEY),
             buffer: Vec::with_capacity(512),
             actor: None,

@@ -35,25 +35,25 @@ pub enum Value {
     /// A text that is edited in place, so that concurrent edits merge.
     Text(String),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// Named values.
-    Map(BTreeMap<String, Value>),
+    Map(BTreeMap<String, Self>),
 }
 
 impl Value {
     /// About how many bytes it takes as JSON.
     pub(crate) fn json_bytes(&self) -> usize {
         match self {
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Float(_)
-            | Value::Timestamp(_)
-            | Value::Counter(_) => 8,
-            Value::Str(text) | Value::Text(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            Value::List(values) => values.iter().map(Value::json_bytes).sum(),
-            Value::Map(fields) => {
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::Timestamp(_)
+            | Self::Counter(_) => 8,
+            Self::Str(text) | Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(values) => values.iter().map(Self::json_bytes).sum(),
+            Self::Map(fields) => {
                 fields.iter().map(|(name, value)| name.len() + value.json_bytes()).sum()
             }
         }
@@ -65,15 +65,15 @@ impl Value {
     #[must_use]
     pub fn into_json(self) -> serde_json::Value {
         match self {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(b) => b.into(),
-            Value::Int(n) | Value::Counter(n) => n.into(),
-            Value::Float(n) => n.into(),
-            Value::Str(s) | Value::Text(s) => s.into(),
-            Value::Bytes(b) => BASE64.encode(&b).into(),
-            Value::Timestamp(ms) => timestamp_to_text(ms).map_or(ms.into(), Into::into),
-            Value::List(values) => values.into_iter().map(Value::into_json).collect(),
-            Value::Map(fields) => serde_json::Value::Object(fields_into_json(fields)),
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(b) => b.into(),
+            Self::Int(n) | Self::Counter(n) => n.into(),
+            Self::Float(n) => n.into(),
+            Self::Str(s) | Self::Text(s) => s.into(),
+            Self::Bytes(b) => BASE64.encode(&b).into(),
+            Self::Timestamp(ms) => timestamp_to_text(ms).map_or(ms.into(), Into::into),
+            Self::List(values) => values.into_iter().map(Self::into_json).collect(),
+            Self::Map(fields) => serde_json::Value::Object(fields_into_json(fields)),
         }
     }
 
@@ -87,17 +87,17 @@ impl Value {
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
         match self {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Int(_) => "integer",
-            Value::Float(_) => "float",
-            Value::Str(_) => "string",
-            Value::Bytes(_) => "bytes",
-            Value::Timestamp(_) => "timestamp",
-            Value::Counter(_) => "counter",
-            Value::Text(_) => "text",
-            Value::List(_) => "list",
-            Value::Map(_) => "map",
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "integer",
+            Self::Float(_) => "float",
+            Self::Str(_) => "string",
+            Self::Bytes(_) => "bytes",
+            Self::Timestamp(_) => "timestamp",
+            Self::Counter(_) => "counter",
+            Self::Text(_) => "text",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
         }
     }
 }
@@ -116,30 +116,30 @@ pub fn fields_into_json(fields: Fields) -> serde_json::Map<String, serde_json::V
 /// Floats are equal if their bits are, so that a record that holds NaN is equal to itself, and 0 is
 /// not -0.
 impl PartialEq for Value {
-    fn eq(&self, other: &Value) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Value::Null, Value::Null) => true,
-            (Value::Bool(a), Value::Bool(b)) => a == b,
-            (Value::Int(a), Value::Int(b))
-            | (Value::Timestamp(a), Value::Timestamp(b))
-            | (Value::Counter(a), Value::Counter(b)) => a == b,
-            (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
-            (Value::Str(a), Value::Str(b)) | (Value::Text(a), Value::Text(b)) => a == b,
-            (Value::Bytes(a), Value::Bytes(b)) => a == b,
-            (Value::List(a), Value::List(b)) => a == b,
-            (Value::Map(a), Value::Map(b)) => a == b,
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Int(a), Self::Int(b))
+            | (Self::Timestamp(a), Self::Timestamp(b))
+            | (Self::Counter(a), Self::Counter(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            (Self::Str(a), Self::Str(b)) | (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
             (
-                Value::Null
-                | Value::Bool(_)
-                | Value::Int(_)
-                | Value::Float(_)
-                | Value::Str(_)
-                | Value::Bytes(_)
-                | Value::Timestamp(_)
-                | Value::Counter(_)
-                | Value::Text(_)
-                | Value::List(_)
-                | Value::Map(_),
+                Self::Null
+                | Self::Bool(_)
+                | Self::Int(_)
+                | Self::Float(_)
+                | Self::Str(_)
+                | Self::Bytes(_)
+                | Self::Timestamp(_)
+                | Self::Counter(_)
+                | Self::Text(_)
+                | Self::List(_)
+                | Self::Map(_),
                 _,
             ) => false,
         }

@@ -71,7 +71,7 @@ pub(crate) fn of_text(kind: Kind, text: &str) -> Option<Result<Value, &'static s
 
 impl<'t> WrittenNumber<'t> {
     /// Reads a number; `None`: the text is none.
-    pub(crate) fn read(text: &'t str) -> Option<WrittenNumber<'t>> {
+    pub(crate) fn read(text: &'t str) -> Option<Self> {
         let (is_negative, unsigned) = match text.strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
             None => (false, text),

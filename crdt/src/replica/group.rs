@@ -50,10 +50,8 @@ impl<S: Store> Replica<S> {
         if !self.batch.stage.is_empty() {
             let frames = self.batch.frames();
             let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-            let appended = match slices.is_empty() {
-                true => Ok(Vec::new()),
-                false => self.store.append(&slices),
-            };
+            let appended =
+                if slices.is_empty() { Ok(Vec::new()) } else { self.store.append(&slices) };
             self.links.note_append(!matches!(appended, Err(StoreError::Unwritable { .. })));
             let positions = match appended {
                 Ok(positions) => positions,

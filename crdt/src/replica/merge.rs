@@ -196,10 +196,7 @@ impl Batch {
                 }
             }
         }
-        match missing.is_empty() {
-            true => Ok(Merged::default()),
-            false => Err(MergeError::Gap { missing }),
-        }
+        if missing.is_empty() { Ok(Merged::default()) } else { Err(MergeError::Gap { missing }) }
     }
 
     fn merge_genesis<S: Store>(

@@ -12,6 +12,9 @@ use crate::store::tables::{ReadTables, row};
 use crate::store::{Position, ReadStore, StoreError};
 
 /// An entry of the journal. A frame that holds something else counts as damaged.
+///
+/// # Errors
+/// [`StoreError::Damaged`] where the frame is damaged or holds no entry, another where the journal cannot be read.
 pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, StoreError> {
     let frame = journal.read(at)?;
     let damaged = |reason: String| StoreError::Damaged { position: at, reason };
@@ -73,6 +76,9 @@ pub(crate) fn transactions_of(
 }
 
 /// Where all of a record's changes are, in the order in which they were applied.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn places(
     tables: &impl ReadTables,
     key: &RecordKey,
@@ -132,6 +138,10 @@ impl<'a, J: ReadStore> ChangeReader<'a, J> {
     }
 
     /// The change at a place, and the entry that it lies in.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the frame of the entry is damaged or does not hold the change, another where the
+    /// journal cannot be read.
     pub fn at(&mut self, place: ChangeAt) -> Result<(&MadeIn, &RecordChange), StoreError> {
         if self.last.as_ref().is_none_or(|last| last.position != place.position) {
             self.last = Some(ReadEntry::read(self.journal, place.position)?);

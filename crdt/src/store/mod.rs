@@ -26,10 +26,17 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// Reading the journal, which needs no exclusive access: the half of a [`Store`] that readers share.
 pub trait ReadJournal {
     /// One frame. Damaged frames are errors, never served.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the bytes are not those that were written, [`StoreError::Unreadable`] where the
+    /// disk fails.
     fn read(&self, at: Position) -> Result<Vec<u8>, StoreError>;
 
     /// Undamaged frames after `after` (`None`: from the first), in order: at least one if there is one, then
     /// up to `bytes_max`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where the disk fails.
     fn scan_journal(
         &self,
         after: Option<Position>,
@@ -37,6 +44,9 @@ pub trait ReadJournal {
     ) -> Result<Vec<(Position, Vec<u8>)>, StoreError>;
 
     /// How far the tables show the journal.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the tables cannot be read.
     fn applied(&self) -> Result<Option<Position>, StoreError>;
 
     /// Where stretches of the journal that are known to be damaged begin.
@@ -52,10 +62,16 @@ impl<T: ReadTables + ReadJournal> ReadStore for T {}
 pub trait Store: ReadTables + ReadJournal {
     /// Appends frames to the journal and makes them durable with one sync. All or none. Positions in the
     /// order given.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`] where the disk takes nothing: nothing changed, and trying again later is safe.
     fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError>;
 
     /// Applies all writes atomically, together with "the tables now show the journal up to and including
     /// `applied`".
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`]: the tables can no longer be trusted, and are to be rebuilt.
     fn apply(&mut self, writes: Vec<RowWrite>, applied: Option<Position>)
     -> Result<(), StoreError>;
 
@@ -65,9 +81,16 @@ pub trait Store: ReadTables + ReadJournal {
     }
 
     /// Empties the tables (the journal stays): the first step of a rebuild.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the tables cannot be emptied.
     fn clear_tables(&mut self) -> Result<(), StoreError>;
 
     /// Writes a damaged frame's true bytes back into its own place (the length must fit), durably.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the frame does not fit its place, or the disk fails. The place is then as damaged as
+    /// before.
     fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError>;
 }
 

@@ -11,6 +11,9 @@ use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
 use crate::store::tables::{ReadTables, decode_row, row, walk, walk_by};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn record(
     tables: &(impl ReadTables + ?Sized),
     key: &RecordKey,
@@ -23,6 +26,9 @@ fn view(row: &[u8]) -> Result<View, StoreError> {
 }
 
 /// A collection's schema. One that another program wrote wrongly, or that is deleted, restricts nothing.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn schema(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -34,6 +40,9 @@ pub fn schema(
 }
 
 /// Why a record cannot be read at this site, if it cannot.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn unreadable(
     tables: &(impl ReadTables + ?Sized),
     key: &RecordKey,
@@ -42,6 +51,9 @@ pub fn unreadable(
 }
 
 /// Records of a collection that are not deleted, by id, behind id `after`, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn list(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -66,6 +78,9 @@ pub fn list(
 const STEP_RECORDS: usize = 128;
 
 /// Shows `visit` the records of a collection, deleted or not, by id, behind id `after`, until it returns false.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read, or as `visit` returns it.
 pub fn each_of(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -77,6 +92,9 @@ pub fn each_of(
 }
 
 /// As [`each_of`], with the records as their rows have them: for those who need little of each.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read, or as `visit` returns it.
 pub fn each_row(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -93,6 +111,9 @@ pub fn each_row(
 }
 
 /// Shows `visit` every record of a space, deleted or not.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn each_record(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -105,6 +126,9 @@ pub fn each_record(
 }
 
 /// What each collection holds, by name; `_schema` is one of them.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn collections(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -119,6 +143,9 @@ pub fn collections(
 }
 
 /// What one collection holds; nothing where it is unknown.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn collection(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -128,6 +155,9 @@ pub fn collection(
 }
 
 /// Digest of all collections of a space: equal wherever the same entries are applied.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn digest(tables: &impl ReadTables, space: SpaceId) -> Result<Digest, StoreError> {
     let mut sum = Digest::default();
     for row in collections(tables, space)?.values() {
@@ -146,6 +176,9 @@ pub enum AtOdds {
 }
 
 /// Records whose edits are at odds, behind `after`, at most `limit`; of one collection or of all.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn at_odds(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -167,6 +200,9 @@ pub fn at_odds(
 }
 
 /// Records with conflicts, behind `after`, at most `limit`; of one collection or of all.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn conflicted(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -178,6 +214,9 @@ pub fn conflicted(
 }
 
 /// The edits that the deletion of a record hides: see [`crate::record::Document::hidden_edits`].
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn hidden_edits(
     tables: &impl ReadTables,
     key: &RecordKey,
@@ -187,6 +226,9 @@ pub fn hidden_edits(
 }
 
 /// Whose Automerge actor an actor is; `None` for the shared beginnings of counters, texts, lists and maps.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn author_of(tables: &impl ReadTables, actor: &[u8; 16]) -> Result<Option<Author>, StoreError> {
     let found: Option<ActorRow> = row(tables, "actor row", &logs::actor(actor))?;
     Ok(found.map(|row| row.author))

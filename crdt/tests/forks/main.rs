@@ -239,10 +239,7 @@ proptest! {
                     let seen_at = seen_at % 3;
                     let change = liar.change(&offices, seen_at, id).filter(|_| !is_empty);
                     let changes: Vec<_> = change.into_iter().collect();
-                    let transactions = match changes.is_empty() {
-                        true => Vec::new(),
-                        false => vec![Transaction { origin: None, changes }],
-                    };
+                    let transactions = if changes.is_empty() { Vec::new() } else { vec![Transaction { origin: None, changes }] };
                     let tips = offices.replicas[seen_at].realms().frontier(offices.space()).unwrap();
                     let tips = tips.tips().filter(|tip| names_past && tip.author != author);
                     let (past, body) = (tips.collect(), Body::Transactions(transactions));

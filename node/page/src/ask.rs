@@ -97,10 +97,7 @@ impl Ask {
             Refused::new(StatusCode::BAD_REQUEST, "bad_request", message)
         })?;
         let response = self.send(request).await;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(refused(response).await),
-        }
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
     /// Fetches what lies at a path.
@@ -167,10 +164,7 @@ pub(crate) fn encoded(text: &str) -> String {
 pub(crate) fn path_with(path: &str, query: &[(&str, Option<&str>)]) -> String {
     let given = query.iter().filter_map(|(name, value)| Some((name, (*value)?)));
     let pairs: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    match pairs.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", pairs.join("&")),
-    }
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
 #[cfg(test)]

@@ -123,10 +123,7 @@ impl Part for Served {
             at_work.runs = true;
             let is_wanted =
                 self.office.config().is_configured || server::was_served(&self.office.folder);
-            match is_wanted {
-                true => Ok(self.serve(&mut at_work).await?),
-                false => Ok(()),
-            }
+            if is_wanted { Ok(self.serve(&mut at_work).await?) } else { Ok(()) }
         }
         .boxed()
     }
@@ -220,9 +217,10 @@ async fn link(State(served): State<Served>) -> Result<Json<PageLinkResponse>, Ap
     })?;
     let scheme = if encrypted { "https" } else { "http" };
     // What listens everywhere is reached on this machine too.
-    let host = match address.ip().is_unspecified() {
-        true => format!("127.0.0.1:{}", address.port()),
-        false => address.to_string(),
+    let host = if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
     };
     let lifetime = i64::try_from(links::LIFETIME.as_millis()).unwrap_or(i64::MAX);
     let expires = Timestamp::from_millisecond(office.now_ms().saturating_add(lifetime));

@@ -168,10 +168,11 @@ async fn only_signed_in(
         let is_view = request.method() == Method::GET
             && !request.headers().contains_key("hx-request")
             && !request.uri().path().starts_with(live::PATH);
-        return match is_view {
-            true => Redirect::to("/sign-in").into_response(),
+        return if is_view {
+            Redirect::to("/sign-in").into_response()
+        } else {
             // A page that is open is to show that it is signed in no more, whatever part of it was asked for.
-            false => (StatusCode::UNAUTHORIZED, [("hx-redirect", "/sign-in")], "").into_response(),
+            (StatusCode::UNAUTHORIZED, [("hx-redirect", "/sign-in")], "").into_response()
         };
     };
     request.extensions_mut().insert(viewer);

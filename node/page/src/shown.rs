@@ -160,9 +160,10 @@ impl Clock {
             return html! { (text(rfc3339)) };
         };
         let local = moment.to_zoned(self.zone.clone());
-        let shown = match local.date() == self.now.date() {
-            true => local.strftime("%H:%M:%S").to_string(),
-            false => local.strftime("%Y-%m-%d %H:%M").to_string(),
+        let shown = if local.date() == self.now.date() {
+            local.strftime("%H:%M:%S").to_string()
+        } else {
+            local.strftime("%Y-%m-%d %H:%M").to_string()
         };
         let utc = moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         html! { time datetime=(moment) title=(utc) { (shown) } }
@@ -196,9 +197,10 @@ impl Clock {
     pub(crate) fn in_words(&self, rfc3339: &str) -> Cow<'static, str> {
         let Ok(moment) = rfc3339.parse::<Timestamp>() else { return "?".into() };
         let local = moment.to_zoned(self.zone.clone());
-        let shown = match local.date() == self.now.date() {
-            true => local.strftime("%H:%M"),
-            false => local.strftime("%Y-%m-%d %H:%M"),
+        let shown = if local.date() == self.now.date() {
+            local.strftime("%H:%M")
+        } else {
+            local.strftime("%Y-%m-%d %H:%M")
         };
         shown.to_string().into()
     }

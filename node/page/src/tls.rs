@@ -83,9 +83,10 @@ pub fn make_certificate(
     if !replace && certificate.exists() {
         return Err(CertificateError::Exists { path: certificate });
     }
-    let names = match names.is_empty() {
-        true => vec![host_name(), "localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()],
-        false => names,
+    let names = if names.is_empty() {
+        vec![host_name(), "localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()]
+    } else {
+        names
     };
     let made = generate(&names).map_err(|source| CertificateError::Names { source })?;
     let written = |path: &Path, content: &str| {

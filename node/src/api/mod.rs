@@ -256,9 +256,10 @@ async fn time_out(request: Request, next: Next) -> Result<Response, ApiError> {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.map_err(|_| {
         let message = format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs());
         let error = ApiError::new(Code::TimedOut, message);
-        match is_read {
-            true => error,
-            false => error.hint("it may still be carried out: look before sending it again"),
+        if is_read {
+            error
+        } else {
+            error.hint("it may still be carried out: look before sending it again")
         }
     })
 }

@@ -440,9 +440,10 @@ impl Driver {
     fn addresses(&self) -> Vec<Multiaddr> {
         let mut addresses = self.external.clone();
         let listening = self.known.borrow().listening.clone();
-        match listening.is_empty() {
-            false => addresses.extend(listening),
-            true => addresses.extend(self.folder.run().unwrap_or_default().listening),
+        if !listening.is_empty() {
+            addresses.extend(listening)
+        } else {
+            addresses.extend(self.folder.run().unwrap_or_default().listening)
         }
         addresses.truncate(ADDRESSES_IN_TICKET_MAX);
         addresses

@@ -47,11 +47,18 @@ pub trait Extension: Send + Sync + 'static {
 
     /// Judges a configuration without doing anything. A node does not start by one that is refused, and keeps the old one
     /// where it is asked to reload. [`Sections::read`] reads the extension's own.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where a section is refused: the node does not start by it, or keeps the configuration that it
+    /// has.
     fn check(&self, config: &Config) -> Result<(), ConfigError>;
 
     /// Makes the part that works at one site, for a node that is to run or for a command that has opened a stopped one's
     /// folder. The configuration has not been checked where no node is to run. Fails only if the part could not even say
     /// what is wrong: then neither node nor command goes on.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] where the extension cannot keep its state there: the node does not start.
     fn open(&self, context: Context) -> BoxFuture<'_, Result<Arc<dyn Part>, ExtensionError>>;
 }
 
@@ -77,6 +84,9 @@ pub trait Part: Send + Sync + 'static {
 
     /// Starts to work beside a node that runs: called once, when it serves its API and looks for others. Returns soon. An
     /// error stops the node; what a person need not mend before it can run at all is a finding instead.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] stops the node.
     fn start(&self) -> BoxFuture<'_, Result<(), ExtensionError>> {
         ready(Ok(())).boxed()
     }
@@ -89,6 +99,9 @@ pub trait Part: Send + Sync + 'static {
 
     /// Takes up a configuration, which [`Extension::check`] has passed, while working. The sections may be what they were
     /// and files that they name different. After an error the part works as before.
+    ///
+    /// # Errors
+    /// [`ExtensionError`]: the part works on by the configuration that it had.
     fn reload<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(), ExtensionError>> {
         let _ = config;
         ready(Ok(())).boxed()
@@ -108,6 +121,9 @@ pub trait Part: Send + Sync + 'static {
     /// Writes a consistent copy of each file that cannot be rebuilt into `into`, an empty folder on the disk of the data
     /// folder, for a backup; links to files that never change will do. Names are of small letters, digits, `-`, `_` and
     /// `.`. A restore puts the files into [`Context::folder`] of the new site, with a file [`RESTORED_FILE`] beside them.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] where a file cannot be copied: the backup is refused.
     fn snapshot<'a>(&'a self, into: &'a Path) -> BoxFuture<'a, Result<(), ExtensionError>> {
         let _ = into;
         ready(Ok(())).boxed()

@@ -54,6 +54,9 @@ pub enum ReloadError {
 impl Handle {
     /// Reads again the configuration file by which the node was started, and takes up what can change while it runs: the
     /// sections of extensions, and the log filter. After an error all of it is as before.
+    ///
+    /// # Errors
+    /// [`ReloadError`] where the file cannot be read, is refused, or was not known at the start: all stays as it was.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let extensions = self.extensions.upgrade().ok_or(Stopped { reason: None })?;
         // Anyone who asked may go away before it is done.

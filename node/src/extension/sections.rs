@@ -38,6 +38,9 @@ impl Sections {
 
     /// Reads the sections of these names, as the fields of `T`: those that are absent by the fields' defaults. A field that
     /// is a [`toml::Spanned`] can be pointed at with [`Sections::refuse`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the place where a section is not as `T` says.
     pub fn read<T: DeserializeOwned>(&self, names: &[&str]) -> Result<T, ConfigError> {
         self.read_if(|key| names.contains(&key))
     }

@@ -45,12 +45,11 @@ impl Consumer {
     /// # Errors
     /// The place stays, and the same may succeed later.
     pub async fn page(&mut self, bounds: PageBounds) -> Result<FeedPage, FeedError> {
-        let live = match self.is_due().await? {
-            true => None,
-            false => {
-                let collection = self.collection.as_deref();
-                self.feed.live_page(self.space, &self.cursor, collection, bounds).await?
-            }
+        let live = if self.is_due().await? {
+            None
+        } else {
+            let collection = self.collection.as_deref();
+            self.feed.live_page(self.space, &self.cursor, collection, bounds).await?
         };
         let page = match live {
             Some(page) => page,

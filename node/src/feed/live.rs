@@ -89,13 +89,12 @@ impl Feed {
 /// Reads one step into the ring.
 fn advance(storage: &Reader, mut live: Live) -> Result<Live, NotOpened> {
     let page = live.reader.read(storage, STEP)?;
-    match page.went_back {
-        false => {
-            live.ring.push(page);
-            live.ring.trim(RING_ITEMS_MAX, RING_BYTES_MAX);
-        }
+    if page.went_back {
         // What comes again lies before what consumers have seen; those who are owed it read it themselves.
-        true => live = Live::open(storage, live.feed, live.space)?,
+        live = Live::open(storage, live.feed, live.space)?;
+    } else {
+        live.ring.push(page);
+        live.ring.trim(RING_ITEMS_MAX, RING_BYTES_MAX);
     }
     Ok(live)
 }

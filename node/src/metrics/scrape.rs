@@ -59,6 +59,9 @@ struct StateLabels {
 
 impl Handle {
     /// What the node measures of itself, in the text format of OpenMetrics 1.0: what `GET /metrics` answers.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn metrics(&self) -> Result<String, Stopped> {
         let measured = self.ask(Message::Measure).await?;
         let (reader, network, feed) = (self.reader.clone(), self.network_id(), self.feed.clone());

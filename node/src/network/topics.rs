@@ -24,9 +24,10 @@ impl OwnTopics {
 impl DataTransform for OwnTopics {
     fn inbound_transform(&self, message: RawMessage) -> io::Result<Message> {
         let RawMessage { source, data, sequence_number, topic, .. } = message;
-        match self.contains(&topic) {
-            true => Ok(Message { source, data, sequence_number, topic }),
-            false => Err(io::Error::other("nobody here reads that topic")),
+        if self.contains(&topic) {
+            Ok(Message { source, data, sequence_number, topic })
+        } else {
+            Err(io::Error::other("nobody here reads that topic"))
         }
     }
 

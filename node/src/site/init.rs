@@ -41,6 +41,9 @@ pub struct InitReport {
 }
 
 /// Makes a site in a new data folder, and a network with it if `found`.
+///
+/// # Errors
+/// [`InitError`] where the folder holds a site or other data, the name cannot be one, or the disk fails.
 pub fn init(data: &Path, name: &str, found: bool) -> Result<InitReport, InitError> {
     clock::check().map_err(StartError::from)?;
     let folder = SiteFolder::new(data);
@@ -77,13 +80,13 @@ fn found_network(
     let mut replica = open_replica(folder, locked, Options::default(), Instant::now())?.0;
     replica.found(genesis);
     replica.commit().map_err(StartError::from)?;
-    match replica.realms().network() == Some(network) {
-        true => Ok(network),
-        false => {
-            let reason = "the network's genesis was not kept; check the disk and its free space, then try again";
-            let source = std::io::Error::other(reason);
-            Err(StartError::from(StoreError::Unwritable { source }).into())
-        }
+    if replica.realms().network() == Some(network) {
+        Ok(network)
+    } else {
+        let reason =
+            "the network's genesis was not kept; check the disk and its free space, then try again";
+        let source = std::io::Error::other(reason);
+        Err(StartError::from(StoreError::Unwritable { source }).into())
     }
 }
 

@@ -136,6 +136,9 @@ impl SiteFolder {
     }
 
     /// Makes a new site: its key, its name and its API token.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the folder holds a site already, the name cannot be one, or a file cannot be written.
     pub fn create(&self, name: &str) -> Result<SiteKey, SiteError> {
         check_new_site_name(name)?;
         match self.site() {
@@ -153,6 +156,9 @@ impl SiteFolder {
     }
 
     /// The files that make this site what it is, by name: for a backup. The API's token is none of them.
+    ///
+    /// # Errors
+    /// [`SiteError`] where a file cannot be read.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, SiteError> {
         let key = HEXLOWER.encode(&self.key()?.seed()).into_bytes();
         let mut files = vec![(KEY_FILE.to_owned(), key)];
@@ -164,6 +170,9 @@ impl SiteFolder {
     }
 
     /// Rebuilds the site from [`SiteFolder::files`], with a token of its own. `site`: the id that it must have.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the files are not of that site, or cannot be written.
     pub fn restore(&self, site: &str, files: Vec<(String, Vec<u8>)>) -> Result<(), SiteError> {
         let is_last = |name: &String| name == SITE_FILE;
         let (last, first): (Vec<_>, Vec<_>) =
@@ -177,19 +186,26 @@ impl SiteFolder {
             }
         }
         self.make_token()?;
-        match self.key()?.site().to_string() == site {
-            true => Ok(()),
-            false => Err(self.damaged(KEY_FILE, "the key of the site that the backup is of")),
+        if self.key()?.site().to_string() == site {
+            Ok(())
+        } else {
+            Err(self.damaged(KEY_FILE, "the key of the site that the backup is of"))
         }
     }
 
     /// What the site says of itself.
+    ///
+    /// # Errors
+    /// [`SiteError::NoSite`] where the folder holds none, another where the file cannot be read.
     pub fn site(&self) -> Result<SiteFile, SiteError> {
         let file = self.read_json(SITE_FILE, "a JSON object with the site's name")?;
         file.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })
     }
 
     /// The site's key pair.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be read, or is not what this program wrote.
     pub fn key(&self) -> Result<SiteKey, SiteError> {
         let key = self.key_in(KEY_FILE)?;
         let key = key.ok_or_else(|| SiteError::NoSite { path: self.path.clone() })?;
@@ -213,6 +229,9 @@ impl SiteFolder {
     }
 
     /// The key that is to replace the site's, made and kept if there is none yet.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be read or written, or is not what this program wrote.
     pub fn next_key(&self) -> Result<SiteKey, SiteError> {
         let own = self.key()?;
         // Where a crash left the site's key in the file that is used again below.
@@ -228,6 +247,9 @@ impl SiteFolder {
 
     /// The next key is the site's from now on, if it is the one of `site`; says whether it is. Both stay until that is
     /// durable.
+    ///
+    /// # Errors
+    /// [`SiteError`] where a file cannot be read or written: it is to be tried again.
     pub fn take_next_key(&self, site: SiteId) -> Result<bool, SiteError> {
         let Some(next) = self.key_in(NEXT_KEY_FILE)?.filter(|next| next.site() == site) else {
             return Ok(false);
@@ -241,6 +263,9 @@ impl SiteFolder {
     }
 
     /// The API's bearer token.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be read, or is not what this program wrote.
     pub fn token(&self) -> Result<String, SiteError> {
         // Whatever it is, it is not made known by a message.
         let bytes = self.read_bytes(TOKEN_FILE)?.unwrap_or_default();
@@ -259,6 +284,9 @@ impl SiteFolder {
     }
 
     /// The ticket that the site is to join with.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be read, or is not what this program wrote.
     pub fn ticket(&self) -> Result<Option<Ticket>, SiteError> {
         let text = self.read(TICKET_FILE)?;
         let parse = |text: String| {
@@ -269,11 +297,17 @@ impl SiteFolder {
     }
 
     /// Keeps the ticket that the site is to join with.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be written.
     pub fn keep_ticket(&self, ticket: &Ticket) -> Result<(), SiteError> {
         self.write(TICKET_FILE, ticket.to_string().as_bytes())
     }
 
     /// The ticket has served.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be removed.
     pub fn remove_ticket(&self) -> Result<(), SiteError> {
         let path = self.path.join(TICKET_FILE);
         match std::fs::remove_file(&path) {
@@ -285,6 +319,9 @@ impl SiteFolder {
     }
 
     /// Where the node can be reached, or could when it last ran.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be read, or is not what this program wrote.
     pub fn run(&self) -> Result<RunFile, SiteError> {
         match self.read_json(RUN_FILE, "a JSON object with addresses") {
             // A power cut may have emptied it. What it says is of no use without a node, which writes it again.
@@ -306,6 +343,9 @@ impl SiteFolder {
     }
 
     /// Says where the node can be reached.
+    ///
+    /// # Errors
+    /// [`SiteError`] where the file cannot be written.
     pub fn keep_run(&self, run: &RunFile) -> Result<(), SiteError> {
         self.write_json(RUN_FILE, run)
     }

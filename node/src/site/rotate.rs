@@ -37,6 +37,9 @@ pub struct RotateReport {
 
 /// Gives the site of a stopped node another key: the network hears it from the old one, when the node next runs. Whatever
 /// crashes in between, one of the two keys is the site's, and the same command goes on with the same new key.
+///
+/// # Errors
+/// [`RotateError`] where the node runs, the site cannot be opened, or its network would not follow it.
 pub fn rotate(data: &Path) -> Result<RotateReport, RotateError> {
     clock::check().map_err(StartError::from)?;
     let folder = SiteFolder::new(data);

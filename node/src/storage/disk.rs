@@ -12,37 +12,73 @@ use crate::whole_file::NO_FOLLOW;
 /// One folder of files, without subfolders.
 pub trait Disk: Send + Sync {
     /// Names of all files, in no particular order.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn list(&self) -> io::Result<Vec<String>>;
     /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] where there is no such file, else what the disk says.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Creates an empty file, emptying one of that name. Lasts only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// What the disk says.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Renames a file, replacing one that has the new name. Lasts only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// What the disk says.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file. Lasts only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// What the disk says.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
+    ///
+    /// # Errors
+    /// What the disk says: the changes since the last success may be lost.
     fn sync_dir(&self) -> io::Result<()>;
 }
 
 /// An open file. All operations name their place, so one handle serves many threads.
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset`; on an error any part of them may have been written.
+    ///
+    /// # Errors
+    /// What the disk says, a full one too.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Fills `buffer` from `offset` as far as the file goes; returns how many bytes were read,
     /// fewer than asked only at the end of the file.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn len(&self) -> io::Result<u64>;
     /// True if the file holds no byte.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
     /// Cuts (or extends with zeros) to `len` bytes.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable. After an error, nothing that was written since the
     /// last success may be trusted, even though it still reads back: the operating system marks
     /// pages clean that never reached the drive.
+    ///
+    /// # Errors
+    /// What the disk says.
     fn fdatasync(&self) -> io::Result<()>;
 }
 
@@ -54,9 +90,12 @@ pub struct RealDisk {
 
 impl RealDisk {
     /// Opens the folder, creating it (and syncing its parent) if it does not exist.
-    pub fn open(dir: &Path) -> io::Result<RealDisk> {
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] where there is no such file, else what the disk says.
+    pub fn open(dir: &Path) -> io::Result<Self> {
         create_dir_private(dir)?;
-        Ok(RealDisk { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned() })
     }
 }
 

@@ -139,7 +139,10 @@ impl DataFolder {
     pub const FORMAT_TEXT: &str = "branchline data 1\n";
 
     /// Creates a data folder: a new folder, or an existing one without data in it.
-    pub fn create(path: &Path) -> Result<DataFolder, FolderError> {
+    ///
+    /// # Errors
+    /// [`FolderError`] where it holds data, belongs to another user, is in use, or cannot be written.
+    pub fn create(path: &Path) -> Result<Self, FolderError> {
         let io_error = |source| FolderError::Io { path: path.to_owned(), source };
         create_dir_private(path).map_err(io_error)?;
         ownership::check(path)?;
@@ -148,13 +151,16 @@ impl DataFolder {
         if taken.iter().any(|name| path.join(name).exists()) {
             return Err(FolderError::NotEmpty { path: path.to_owned() });
         }
-        let format = DataFolder::FORMAT_TEXT.as_bytes();
+        let format = Self::FORMAT_TEXT.as_bytes();
         whole_file::replace(&path.join(FORMAT_FILE), format).map_err(io_error)?;
         Ok(folder)
     }
 
     /// Opens an existing data folder.
-    pub fn open(path: &Path) -> Result<DataFolder, FolderError> {
+    ///
+    /// # Errors
+    /// [`FolderError`] where it is no data folder, is of a newer program, belongs to another user, or is in use.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
         match ownership::check(path) {
             Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(FolderError::NotADataFolder { path: path.to_owned() });
@@ -166,10 +172,13 @@ impl DataFolder {
     }
 
     /// Opens an existing data folder, once commands that have it open are done.
-    pub fn open_patiently(path: &Path) -> Result<DataFolder, FolderError> {
+    ///
+    /// # Errors
+    /// [`FolderError`] as for [`DataFolder::open`]; a node that has it open is not waited for.
+    pub fn open_patiently(path: &Path) -> Result<Self, FolderError> {
         let deadline = Instant::now() + FOLDER_PATIENCE;
         loop {
-            match DataFolder::open(path) {
+            match Self::open(path) {
                 Err(FolderError::Locked { is_node: false, .. }) if Instant::now() < deadline => {
                     std::thread::sleep(FOLDER_PAUSE);
                 }
@@ -190,9 +199,12 @@ impl DataFolder {
     }
 
     /// Opens the data folder, creating it if there is none.
-    pub fn open_or_create(path: &Path) -> Result<DataFolder, FolderError> {
-        match DataFolder::open(path) {
-            Err(FolderError::NotADataFolder { .. }) => DataFolder::create(path),
+    ///
+    /// # Errors
+    /// [`FolderError`] as for [`DataFolder::open`] and [`DataFolder::create`].
+    pub fn open_or_create(path: &Path) -> Result<Self, FolderError> {
+        match Self::open(path) {
+            Err(FolderError::NotADataFolder { .. }) => Self::create(path),
             opened => opened,
         }
     }

@@ -168,26 +168,33 @@ pub struct Reader {
 
 impl Storage {
     /// Opens the data folder `dir`, creating it if there is none.
-    pub fn open(dir: &Path, options: Options) -> Result<(Storage, OpenReport), OpenError> {
-        Storage::open_in(DataFolder::open_or_create(dir)?, options)
+    ///
+    /// # Errors
+    /// [`OpenError`] where the folder, the journal or the tables cannot be opened. Damage is no error: the report
+    /// names it.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, OpenReport), OpenError> {
+        Self::open_in(DataFolder::open_or_create(dir)?, options)
     }
 
     /// Opens the data in a folder that is already locked.
-    pub fn open_in(
-        folder: DataFolder,
-        options: Options,
-    ) -> Result<(Storage, OpenReport), OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError`] as for [`Storage::open`].
+    pub fn open_in(folder: DataFolder, options: Options) -> Result<(Self, OpenReport), OpenError> {
         let disk = RealDisk::open(&folder.path().join("journal"));
         let disk = disk.map_err(|source| JournalOpenError::Io { source })?;
-        Storage::open_on(folder, Arc::new(disk), options)
+        Self::open_on(folder, Arc::new(disk), options)
     }
 
     /// Opens the data with the journal on `disk`: for crash tests.
+    ///
+    /// # Errors
+    /// [`OpenError`] as for [`Storage::open`].
     pub fn open_on(
         folder: DataFolder,
         disk: Arc<dyn Disk>,
         options: Options,
-    ) -> Result<(Storage, OpenReport), OpenError> {
+    ) -> Result<(Self, OpenReport), OpenError> {
         let (tables, mut tables_set_aside) = open_tables(folder.path(), options.tables)?;
         let read_applied = || tables.applied().map_err(TablesOpenError::from_store);
         let mut applied = read_applied()?;
@@ -212,7 +219,7 @@ impl Storage {
             grown: Arc::default(),
         };
         let append_duration = Histogram::of_times();
-        Ok((Storage { journal, append_duration, reader }, report))
+        Ok((Self { journal, append_duration, reader }, report))
     }
 
     /// A read end for another thread.
@@ -226,11 +233,17 @@ impl Storage {
     }
 
     /// Writes the tables' cache out; on shutdown this saves replaying at the next start.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the disk fails: the rows are made again from the journal.
     pub fn flush_tables(&self) -> Result<(), StoreError> {
         self.reader.tables.flush()
     }
 
     /// Writes the tables' cache out and gives back what the journal does not need: the end of a node's work.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk fails. Nothing that was acknowledged is lost.
     pub fn close(self) -> Result<(), StoreError> {
         let flushed = self.flush_tables();
         self.journal.close();
@@ -238,6 +251,9 @@ impl Storage {
     }
 
     /// Reads every frame and every row; see [`Reader::verify`].
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk fails.
     pub fn verify(
         &self,
         progress: &mut dyn FnMut(VerifyProgress),
@@ -289,6 +305,9 @@ impl Reader {
     }
 
     /// Sizes on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk fails.
     pub fn sizes(&self) -> Result<Sizes, StoreError> {
         let journal = self.journal.sizes();
         Ok(Sizes {
@@ -300,6 +319,9 @@ impl Reader {
 
     /// Reads every frame and every row and says which are not what was written. Fails only if
     /// the disk does.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk fails.
     pub fn verify(
         &self,
         progress: &mut dyn FnMut(VerifyProgress),
@@ -313,19 +335,18 @@ impl Reader {
 }
 
 impl TablesOpenError {
-    fn from_store(error: StoreError) -> TablesOpenError {
-        TablesOpenError::Io { source: io::Error::other(error) }
+    fn from_store(error: StoreError) -> Self {
+        Self::Io { source: io::Error::other(error) }
     }
 }
 
 impl Reader {
     fn demand_whole(&self) -> Result<(), StoreError> {
-        match self.is_rebuilding.load(Ordering::Acquire) {
-            true => {
-                let reason = "they are being rebuilt from the journal, try again in a while";
-                Err(StoreError::Tables { reason: reason.to_owned() })
-            }
-            false => Ok(()),
+        if self.is_rebuilding.load(Ordering::Acquire) {
+            let reason = "they are being rebuilt from the journal, try again in a while";
+            Err(StoreError::Tables { reason: reason.to_owned() })
+        } else {
+            Ok(())
         }
     }
 }

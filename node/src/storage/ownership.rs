@@ -88,6 +88,9 @@ pub(super) fn check(folder: &Path) -> Result<(), FolderError> {
 }
 
 /// Refuses a folder that belongs to another user than this process's.
+///
+/// # Errors
+/// [`FolderError::Foreign`] names the owner, [`FolderError::Io`] where the folder cannot be looked at.
 pub fn check_owner_of(folder: &Path) -> Result<(), FolderError> {
     check_owner(folder, &look(folder, true)?)
 }

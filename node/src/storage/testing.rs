@@ -57,14 +57,14 @@ enum Pending {
 
 impl FaultyDisk {
     /// An empty disk without faults.
-    pub fn new() -> FaultyDisk {
-        FaultyDisk::default()
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// A disk of its own with the same content and the same faults to come, as a backup or a clone has.
     #[must_use]
-    pub fn copy(&self) -> FaultyDisk {
-        FaultyDisk { state: Arc::new(Mutex::new(self.state().clone())) }
+    pub fn copy(&self) -> Self {
+        Self { state: Arc::new(Mutex::new(self.state().clone())) }
     }
 
     /// True once [`FaultyDisk::kill_after`] has had its way: the process must not be seen to do anything more.

@@ -72,9 +72,10 @@ fn read_journal(office: SiteIndex, draw: &mut SmallRng, scene: &Scene<'_>, repor
         let may = replica.realms().members().is_some_and(|members| {
             let allowed = members.allowed(header.space, header.author, header.seq);
             // In the membership space it is held to be judged, whether or not it counts.
-            match header.space == header.realm.membership_space() {
-                true => members.ever(&header.author.site).is_some(),
-                false => allowed >= Some(Role::Writer),
+            if header.space == header.realm.membership_space() {
+                members.ever(&header.author.site).is_some()
+            } else {
+                allowed >= Some(Role::Writer)
             }
         });
         report.expect(Invariant::Provenance, may, name, || {

@@ -118,6 +118,9 @@ pub struct Scenario {
 
 impl Scenario {
     /// Reads a scenario from the text of a file. `name` is what the scenario is called.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] says what the text does not say as it should, and where.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
         resolve::resolve(name, text)
     }

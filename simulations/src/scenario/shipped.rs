@@ -76,6 +76,9 @@ pub enum LoadError {
 }
 
 /// The scenario that comes with the program under this name, or the one in the file at this path.
+///
+/// # Errors
+/// [`LoadError`] where there is no such scenario or file, or its text is none.
 pub fn load(name: &str) -> Result<Scenario, LoadError> {
     if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) {
         return Ok(Scenario::parse(shipped.name, shipped.text)?);

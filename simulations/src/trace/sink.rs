@@ -152,6 +152,9 @@ pub struct FileTrace {
 
 impl FileTrace {
     /// Makes the file, or empties it.
+    ///
+    /// # Errors
+    /// [`TraceFileError`] where the file cannot be made.
     pub fn create(path: &Path, bytes_max: u64) -> Result<Self, TraceFileError> {
         let path = path.to_owned();
         match File::create(&path) {
@@ -164,6 +167,9 @@ impl FileTrace {
     }
 
     /// Ends the file and tells whether it holds the whole trace.
+    ///
+    /// # Errors
+    /// [`TraceFileError`] where the file could not be written, or the trace was longer than it may be.
     pub fn finish(mut self) -> Result<(), TraceFileError> {
         let flushed = self.file.flush();
         match (self.error, flushed) {

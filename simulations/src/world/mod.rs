@@ -267,6 +267,9 @@ impl World {
     }
 
     /// Writes one edit at an office.
+    ///
+    /// # Errors
+    /// [`WriteError`] says why the office refused it.
     pub fn write(
         &mut self,
         office: SiteIndex,
@@ -279,6 +282,9 @@ impl World {
     }
 
     /// Writes one transaction at an office.
+    ///
+    /// # Errors
+    /// [`WriteError`] says why the office refused it.
     pub fn transact(
         &mut self,
         office: SiteIndex,

@@ -367,9 +367,10 @@ impl World {
         let Some(link) = self.links.get_mut(&(a, b)).filter(|link| link.is_up) else { return };
         let swallowed = self.tamper.as_mut().is_some_and(|tamper| !tamper(from, to, &mut message));
         let bytes = message.bytes().len();
-        let arrives = match swallowed {
-            true => Err(LostTo::Sabotage),
-            false => link.send(usize::from(from != a), self.time_ms, bytes, message.is_gossip()),
+        let arrives = if swallowed {
+            Err(LostTo::Sabotage)
+        } else {
+            link.send(usize::from(from != a), self.time_ms, bytes, message.is_gossip())
         };
         let session = link.session;
         let number = self.number();

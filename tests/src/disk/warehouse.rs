@@ -78,6 +78,9 @@ fn space() -> SpaceId {
 
 impl Warehouse {
     /// Opens the folder and founds the network if that was not done yet.
+    ///
+    /// # Errors
+    /// What the storage says: it does not open.
     pub fn open(folder: &Path, incarnation: u64) -> Result<Warehouse, String> {
         let text = |error: &dyn Error| error.to_string();
         let (storage, report) = Storage::open(folder, options()).map_err(|error| text(&error))?;
@@ -108,6 +111,9 @@ impl Warehouse {
     }
 
     /// Makes the next `count` moves in one group; all or none are acknowledged.
+    ///
+    /// # Errors
+    /// What the storage says: nothing was acknowledged.
     pub fn go_on(&mut self, count: u32) -> Result<(), String> {
         let text = |error: &dyn Error| error.to_string();
         let transactions = (self.moves..self.moves + count).map(transaction).collect();
@@ -126,6 +132,9 @@ impl Warehouse {
     }
 
     /// Rebuilds the tables from the journal.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the journal cannot be read or the tables cannot be written.
     pub fn rebuild(&mut self) -> Result<(), StoreError> {
         self.replica.rebuild(&mut |_| {})
     }
@@ -147,6 +156,9 @@ impl Warehouse {
 
     /// Whether everything that is stored is sound and whole: moves are there wholly and in order without a gap, the
     /// shelves say what follows from them, and journal, documents and views agree.
+    ///
+    /// # Errors
+    /// [`Unsound`] says what is not as it should be.
     pub fn check(&self) -> Result<(), Unsound> {
         let reported = |error: &dyn Error| Unsound::Reported(error.to_string());
         let moves = self.list("moves").map_err(Unsound::Reported)?;

@@ -34,8 +34,5 @@ pub(super) fn say(
     answer: &impl Serialize,
     said: String,
 ) -> Result<(), CliError> {
-    match context.json {
-        true => output::json(answer),
-        false => output::line(said),
-    }
+    if context.json { output::json(answer) } else { output::line(said) }
 }

@@ -22,9 +22,10 @@ pub(crate) async fn revoke(
 ) -> Result<(), CliError> {
     let path = format!("/v1/members/{}", encoded(site));
     let AdmittedResponse { admitted, .. } = context.client.get(&format!("{path}/admitted")).await?;
-    let with = match with_admitted && !admitted.is_empty() {
-        true => format!(", and neither can whom it let in: {}", names(&admitted)),
-        false => String::new(),
+    let with = if with_admitted && !admitted.is_empty() {
+        format!(", and neither can whom it let in: {}", names(&admitted))
+    } else {
+        String::new()
     };
     let question = format_args!("{site} can never come back under its key{with}. Revoke it?");
     output::demand_yes(yes, question)?;

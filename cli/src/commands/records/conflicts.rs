@@ -26,9 +26,10 @@ pub(crate) async fn conflicts(
         let answer: ConflictsResponse =
             context.client.get(&format!("/v1/conflicts{query}")).await?;
         for conflict in &answer.conflicts {
-            match context.json {
-                true => output::json(conflict)?,
-                false => show(conflict, found)?,
+            if context.json {
+                output::json(conflict)?
+            } else {
+                show(conflict, found)?
             }
             found = true;
         }

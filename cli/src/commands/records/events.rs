@@ -65,10 +65,11 @@ fn stdin() -> Result<String, CliError> {
     // One byte more than is allowed tells what is too large from what just fits.
     let read = io::stdin().take(BODY_BYTES_MAX as u64 + 1).read_to_string(&mut text);
     read.map_err(|error| CliError::failed(format!("cannot read stdin: {error}")))?;
-    match text.len() > BODY_BYTES_MAX {
-        true => Err(CliError::failed(format!("stdin has more than {BODY_BYTES_MAX} bytes"))
-            .hint("store the events in parts: each is stored together or not at all")),
-        false => Ok(text),
+    if text.len() > BODY_BYTES_MAX {
+        Err(CliError::failed(format!("stdin has more than {BODY_BYTES_MAX} bytes"))
+            .hint("store the events in parts: each is stored together or not at all"))
+    } else {
+        Ok(text)
     }
 }
 
@@ -110,10 +111,7 @@ async fn load(
         let EventsResponse { events, version, more } = once_indexed(context, &path).await?;
         left = left.saturating_sub(events.len());
         for event in events {
-            match context.json {
-                true => output::json(&event)?,
-                false => rows.push(row(&event)),
-            }
+            if context.json { output::json(&event)? } else { rows.push(row(&event)) }
         }
         let is_over = !more || left == 0;
         since = Some(version);
@@ -160,10 +158,7 @@ fn row(event: &EventResponse) -> [String; 5] {
 async fn latest(context: &Context, collection: &str) -> Result<(), CliError> {
     let path = collection_path("events", collection, "/latest")?;
     let answer: EventsVersionResponse = context.client.get(&path).await?;
-    match context.json {
-        true => output::json(&answer),
-        false => output::line(answer.version),
-    }
+    if context.json { output::json(&answer) } else { output::line(answer.version) }
 }
 
 /// Prints events: with a running node without end, otherwise those that there are.
@@ -185,10 +180,7 @@ async fn watch(context: &Context, collection: &str, since: Option<String>) -> Re
                 version => error.hint(format!("go on where this ended with --since {version}")),
             })?;
         for event in &events {
-            match context.json {
-                true => output::json(event)?,
-                false => show(event)?,
-            }
+            if context.json { output::json(event)? } else { show(event)? }
         }
         since = version;
         if !is_running && !more {

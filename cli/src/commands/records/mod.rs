@@ -114,10 +114,7 @@ fn read_bounded(input: impl Read) -> io::Result<Vec<u8>> {
 pub(crate) async fn count(context: &Context, collection: &str) -> Result<(), CliError> {
     let path = collection_path("collections", collection, "/count")?;
     let answer: CountResponse = context.client.get(&path).await?;
-    match context.json {
-        true => output::json(&answer),
-        false => output::line(answer.count),
-    }
+    if context.json { output::json(&answer) } else { output::line(answer.count) }
 }
 
 /// One page of a collection.
@@ -162,9 +159,10 @@ pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliErr
             }
         }
         after = answer.next;
-        match context.json {
-            true => answer.records.iter().try_for_each(output::json)?,
-            false => shown.extend(answer.records),
+        if context.json {
+            answer.records.iter().try_for_each(output::json)?
+        } else {
+            shown.extend(answer.records)
         }
         if after.is_none() {
             break;

@@ -89,11 +89,10 @@ fn parse(file: &Path, text: &str) -> Result<Vec<CollectionSchema>, CliError> {
             .hint(r#"expected {"COLLECTION": {"FIELD": "KIND"}}, with "KIND required" for a field that every record must have"#)
     };
     let is_toml = file.extension().is_some_and(|extension| extension == "toml");
-    let schemas: Map<String, Value> = match is_toml {
-        true => {
-            toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
-        }
-        false => serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?,
+    let schemas: Map<String, Value> = if is_toml {
+        toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
+    } else {
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?
     };
     let flat = |(collection, fields): (String, Value)| {
         let Value::Object(fields) = fields else {

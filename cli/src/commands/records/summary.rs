@@ -16,9 +16,10 @@ pub(crate) async fn summary(context: &Context, args: &SummaryArgs) -> Result<(),
     let path = collection_path("summary", collection, &query(&asked))?;
     let answer: SummaryResponse =
         context.client.get(&path).await.map_err(|error: CliError| error.pointing(&asked))?;
-    match context.json {
-        true => answer.groups.iter().try_for_each(output::json)?,
-        false => show(&answer.groups)?,
+    if context.json {
+        answer.groups.iter().try_for_each(output::json)?
+    } else {
+        show(&answer.groups)?
     }
     output::unknown_fields(&answer.unknown_fields);
     output::mismatched_fields(collection, &answer.mismatched_fields);

@@ -36,9 +36,10 @@ pub(crate) async fn watch(context: &Context, args: WatchArgs) -> Result<(), CliE
         let asked = context.client.get(&format!("/v1/changes{query}")).await;
         let answer: ChangesResponse = asked.map_err(|error| go_on_from(error, &since))?;
         for change in &answer.changes {
-            match context.json {
-                true => output::json(change)?,
-                false => show(context, &mut names, change).await?,
+            if context.json {
+                output::json(change)?
+            } else {
+                show(context, &mut names, change).await?
             }
         }
         since = answer.cursor;
@@ -130,10 +131,7 @@ fn difference(before: Option<&RecordStateResponse>, after: &RecordStateResponse)
         }
     };
     let fields: Vec<_> = names.filter_map(field).collect();
-    match fields.is_empty() {
-        true => verb.to_owned(),
-        false => format!("{verb}: {}", fields.join(", ")),
-    }
+    if fields.is_empty() { verb.to_owned() } else { format!("{verb}: {}", fields.join(", ")) }
 }
 
 #[cfg(test)]

@@ -92,9 +92,10 @@ async fn write_whole(mut file: OutFile, answer: Body) -> Result<(Contents, u64),
 
 /// Takes in a bundle, or what another site's folder holds.
 pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError> {
-    let answer = match path.is_dir() {
-        true => merge_folder(context, path).await?,
-        false => upload(context, merge_file::body(path)?).await?,
+    let answer = if path.is_dir() {
+        merge_folder(context, path).await?
+    } else {
+        upload(context, merge_file::body(path)?).await?
     };
     if context.json {
         output::json(&answer)?;

@@ -35,9 +35,10 @@ pub(crate) async fn check(global: &Global, args: CheckArgs) -> Result<(), CliErr
     let state = found.problems.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
     found.state = Some(state);
     found.problems.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
-    match global.json {
-        true => output::json(&found)?,
-        false => output::line(found.line(state))?,
+    if global.json {
+        output::json(&found)?
+    } else {
+        output::line(found.line(state))?
     }
     end(state)
 }
@@ -218,9 +219,10 @@ impl Check {
             problems.chain([self.summary.as_str()]).filter(|text| !text.is_empty()).collect();
         // The bar and line ends have a meaning of their own here.
         let reported = reported.join("; ").replace(['|', '\n'], " ");
-        match self.figures.is_empty() {
-            true => format!("BRANCHLINE {state} - {reported}"),
-            false => format!("BRANCHLINE {state} - {reported} | {}", self.figures.join(" ")),
+        if self.figures.is_empty() {
+            format!("BRANCHLINE {state} - {reported}")
+        } else {
+            format!("BRANCHLINE {state} - {reported} | {}", self.figures.join(" "))
         }
     }
 }

@@ -13,10 +13,7 @@ use crate::output::{self, counted, counted_entries};
 /// Checks everything that is stored, and on request that Automerge reads the same.
 pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<(), CliError> {
     let mut report: VerifyResponse = context.client.ask_patiently("/v1/verify").await?;
-    let documents = match with_documents {
-        true => Some(document::verify(context).await?),
-        false => None,
-    };
+    let documents = if with_documents { Some(document::verify(context).await?) } else { None };
     if let Some(found) = &documents {
         report.sound &= found.is_sound();
         report.fault_count += found.fault_count;
@@ -41,25 +38,25 @@ pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<()
         }
     }
     documents.iter().for_each(document::tell_left_out);
-    match report.sound {
-        true => Ok(()),
-        false => {
-            let faults = counted(report.fault_count, "fault");
-            Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
-                .hint("`branchline rebuild` rebuilds the tables; damaged journal frames come back from other sites while the node runs"))
-        }
+    if report.sound {
+        Ok(())
+    } else {
+        let faults = counted(report.fault_count, "fault");
+        Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
+            .hint("`branchline rebuild` rebuilds the tables; damaged journal frames come back from other sites while the node runs"))
     }
 }
 
 /// Rebuilds the tables.
 pub(crate) async fn rebuild(context: &Context) -> Result<(), CliError> {
     let report: RebuildResponse = context.client.ask_patiently("/v1/rebuild").await?;
-    match context.json {
-        true => output::json(&report),
-        false => output::line(format_args!(
+    if context.json {
+        output::json(&report)
+    } else {
+        output::line(format_args!(
             "the tables are rebuilt from {}",
             counted_entries(report.entries)
-        )),
+        ))
     }
 }
 
@@ -70,9 +67,10 @@ pub(crate) async fn reload(context: &Context) -> Result<(), CliError> {
         return output::json(&reloaded);
     }
     let Reloaded { applied, needs_restart } = reloaded;
-    output::line(match applied.is_empty() {
-        true => "nothing has changed that can be taken up while the node runs".to_owned(),
-        false => format!("taken up: {}", applied.join(", ")),
+    output::line(if applied.is_empty() {
+        "nothing has changed that can be taken up while the node runs".to_owned()
+    } else {
+        format!("taken up: {}", applied.join(", "))
     })?;
     if !needs_restart.is_empty() {
         let settings = needs_restart.join(", ");

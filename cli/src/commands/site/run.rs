@@ -101,9 +101,10 @@ async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result
         output::note(ready);
         return Ok(());
     }
-    let at = match listening.is_empty() {
-        true => "listening nowhere".to_owned(),
-        false => format!("listening on {}", listening.join(" ")),
+    let at = if listening.is_empty() {
+        "listening nowhere".to_owned()
+    } else {
+        format!("listening on {}", listening.join(" "))
     };
     output::note(format_args!("ready: site {name} ({site}), API {api}, {at}"));
     if status.network.is_none() {

@@ -247,10 +247,7 @@ fn age(moment: &str, now: Timestamp) -> String {
 pub(crate) async fn digest(context: &Context, collection: Option<String>) -> Result<(), CliError> {
     let query = query(&[("collection", collection.as_deref())]);
     let answer: DigestResponse = context.client.get(&format!("/v1/digest{query}")).await?;
-    match context.json {
-        true => output::json(&answer),
-        false => output::line(answer.digest),
-    }
+    if context.json { output::json(&answer) } else { output::line(answer.digest) }
 }
 
 #[cfg(test)]

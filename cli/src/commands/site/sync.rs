@@ -38,9 +38,10 @@ pub(crate) async fn sync(context: &Context, args: SyncArgs) -> Result<(), CliErr
         let records = counted(answer.conflicts_new, "record");
         output::note(format_args!("\n{records} with new conflicts: `branchline conflicts`"));
     }
-    match answer.complete {
-        true => Ok(()),
-        false => Err(CliError::failed("not every site was reached and in step in time")),
+    if answer.complete {
+        Ok(())
+    } else {
+        Err(CliError::failed("not every site was reached and in step in time"))
     }
 }
 

@@ -80,11 +80,12 @@ impl Thresholds {
 
     fn demand(self, is_in_order: bool, wrong: &str) -> Result<Self, String> {
         let Self { warning, critical } = self;
-        match is_in_order {
-            true => Ok(self),
-            false => Err(format!(
+        if is_in_order {
+            Ok(self)
+        } else {
+            Err(format!(
                 "{warning} warns too late, being {wrong} than {critical}: expected WARNING,CRITICAL"
-            )),
+            ))
         }
     }
 

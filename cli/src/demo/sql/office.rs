@@ -176,9 +176,10 @@ impl SqlOffice {
         let is_done = response.status().is_success();
         let body = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
         let body = body.map_err(|error| failed(error.to_string()))?;
-        match is_done {
-            true => Ok(body.into()),
-            false => Err(failed(String::from_utf8_lossy(&body).into_owned())),
+        if is_done {
+            Ok(body.into())
+        } else {
+            Err(failed(String::from_utf8_lossy(&body).into_owned()))
         }
     }
 }

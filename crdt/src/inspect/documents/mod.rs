@@ -201,9 +201,10 @@ impl HeldDocument {
     /// Refuses where a document of Automerge cannot hold the changes.
     fn demand_one_branch(&self, key: &RecordKey) -> Result<(), DocumentError> {
         let RecordKey { collection, id, .. } = key.clone();
-        match self.changes.iter().any(|held| held.actor.is_of_branch) {
-            true => Err(DocumentError::Forked { collection, id }),
-            false => Ok(()),
+        if self.changes.iter().any(|held| held.actor.is_of_branch) {
+            Err(DocumentError::Forked { collection, id })
+        } else {
+            Ok(())
         }
     }
 

@@ -217,6 +217,9 @@ impl PayloadInfo {
 impl Entry {
     /// Reads an entry and checks everything that needs no knowledge of others: canonical form, header rules,
     /// payload hash. The signature is checked by [`Entry::is_signed`].
+    ///
+    /// # Errors
+    /// [`MalformedEntry`] where the bytes are no entry or break a limit: their sender is at fault.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedEntry> {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(MalformedEntry::TooLarge { found: bytes.len() });
@@ -299,6 +302,9 @@ impl Entry {
     }
 
     /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
+    ///
+    /// # Errors
+    /// [`MalformedBody`] where the payload does not unpack, does not decode, or breaks a limit: the entry is void.
     pub fn body(&self) -> Result<Body, MalformedBody> {
         let raw = pack::unpack(self.payload(), limits::BODY_BYTES_MAX)?;
         outline::check(&raw)?;

@@ -76,9 +76,10 @@ impl Weigh for TransactionOutline<'_> {
 
 impl Weigh for WriteOutline<'_> {
     fn weight(&self) -> Result<usize, &'static str> {
-        match self.genesis.weight * HASH_BYTES <= self.body.len() {
-            true => Ok(1),
-            false => Err("a change names more genesis than it can depend on"),
+        if self.genesis.weight * HASH_BYTES <= self.body.len() {
+            Ok(1)
+        } else {
+            Err("a change names more genesis than it can depend on")
         }
     }
 }

@@ -56,9 +56,10 @@ impl Docket {
         let (entry, admission) = said.admission()?;
         let issuer = admission.grant.issuer;
         let author = sites.get(&entry.author.site)?.allows_in(entry)?;
-        let role = match issuer == entry.author.site {
-            true => author,
-            false => sites.get(&issuer)?.seen_from(entry)?,
+        let role = if issuer == entry.author.site {
+            author
+        } else {
+            sites.get(&issuer)?.seen_from(entry)?
         };
         let is_named = check_site_name(&admission.name).is_ok();
         (role == Role::Admin && is_named).then_some((entry, admission))
@@ -80,19 +81,17 @@ impl Docket {
     fn objections(&self, said: &Said, judged: &Sites) -> Vec<Objection> {
         let Some((_, admission)) = said.admission() else { return Vec::new() };
         let late = self.withdrawn(said, admission, judged);
-        match late.is_empty() {
-            true => self.used_up(admission, judged).into_iter().collect(),
-            false => late,
-        }
+        if late.is_empty() { self.used_up(admission, judged).into_iter().collect() } else { late }
     }
 
     /// What withdraws the ticket of an admission without following that.
     fn withdrawn(&self, said: &Said, admission: &Admission, judged: &Sites) -> Vec<Objection> {
         let claim = &said.entry;
         let withdrawals = self.withdrawals.of(&admission.grant.ticket).iter().filter(|other| {
-            let follows = match other.entry.place == claim.place {
-                true => said.number < other.number,
-                false => other.entry.follows.contains(claim.log, claim.seq),
+            let follows = if other.entry.place == claim.place {
+                said.number < other.number
+            } else {
+                other.entry.follows.contains(claim.log, claim.seq)
             };
             !follows && self.withdraws(other, judged)
         });

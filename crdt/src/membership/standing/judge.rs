@@ -20,9 +20,10 @@ impl Docket {
     ) -> Option<Standing> {
         let mut standing = self.let_in(site, founders, sites, sites)?;
         standing.decisions = self.decided(site, &standing, sites);
-        match standing.decisions.is_empty() {
-            true => Some(standing),
-            false => self.vouched_for(site, standing, (founders, sites), waiting),
+        if standing.decisions.is_empty() {
+            Some(standing)
+        } else {
+            self.vouched_for(site, standing, (founders, sites), waiting)
         }
     }
 

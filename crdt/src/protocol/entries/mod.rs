@@ -281,9 +281,10 @@ impl Unpacking<'_> {
         let log = item.log;
         let Log { realm, space, author } = self.log(log)?;
         let seq = self.seen.next_seq(log).wrapping_add(item.seq_step);
-        let previous = match item.tells_previous {
-            true => Some(EntryHash(self.dense.array()?)),
-            false => self.seen.previous(log, seq),
+        let previous = if item.tells_previous {
+            Some(EntryHash(self.dense.array()?))
+        } else {
+            self.seen.previous(log, seq)
         };
         let previous = previous.ok_or(UnpackEntriesError::Absent { what: "a previous entry" })?;
         let past = self.past(item.past)?;
@@ -318,9 +319,10 @@ impl Unpacking<'_> {
 
     fn tip(&mut self) -> Result<Tip, UnpackEntriesError> {
         let PastTip { log, seq, tells_hash } = self.tips.value()?;
-        let hash = match tells_hash {
-            true => Some(EntryHash(self.dense.array()?)),
-            false => self.seen.hash(log, seq),
+        let hash = if tells_hash {
+            Some(EntryHash(self.dense.array()?))
+        } else {
+            self.seen.hash(log, seq)
         };
         let hash = hash.ok_or(UnpackEntriesError::Absent { what: "an entry of the past" })?;
         Ok(Tip { author: self.log(log)?.author, seq, hash })

@@ -50,10 +50,7 @@ prop_compose! {
         body in body(),
     ) -> (SiteKey, Draft, Body) {
         let key = SiteKey::from_seed([site; 32]);
-        let (space, membership_past) = match membership {
-            true => (NETWORK.membership_space(), Vec::new()),
-            false => (NETWORK.main_space(), membership_past),
-        };
+        let (space, membership_past) = if membership { (NETWORK.membership_space(), Vec::new()) } else { (NETWORK.main_space(), membership_past) };
         let (author, seq) = (author(site, life), seq.max(1));
         let previous = if seq == 1 { EntryHash::NONE } else { EntryHash([7; 32]) };
         let draft = Draft {

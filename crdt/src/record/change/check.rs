@@ -67,25 +67,21 @@ enum Ancestors {
 }
 
 impl Ancestors {
-    fn of(history: &History, known: &[[u8; 32]]) -> Ancestors {
-        if history.has_heads(known) {
-            Ancestors::All
-        } else {
-            Ancestors::UpTo(history.clock(known))
-        }
+    fn of(history: &History, known: &[[u8; 32]]) -> Self {
+        if history.has_heads(known) { Self::All } else { Self::UpTo(history.clock(known)) }
     }
 
     fn contains(&self, id: OpId) -> bool {
         match self {
-            Ancestors::All => true,
-            Ancestors::UpTo(clock) => clock.get(&id.actor).is_some_and(|max| id.counter <= *max),
+            Self::All => true,
+            Self::UpTo(clock) => clock.get(&id.actor).is_some_and(|max| id.counter <= *max),
         }
     }
 
     fn include(&mut self, id: OpId) {
         match self {
-            Ancestors::All => {}
-            Ancestors::UpTo(clock) => {
+            Self::All => {}
+            Self::UpTo(clock) => {
                 clock.insert(id.actor, id.counter);
             }
         }
@@ -93,8 +89,8 @@ impl Ancestors {
 
     fn max_op(&self, history: &History) -> u64 {
         match self {
-            Ancestors::All => history.max_op(),
-            Ancestors::UpTo(clock) => clock.values().copied().max().unwrap_or(0),
+            Self::All => history.max_op(),
+            Self::UpTo(clock) => clock.values().copied().max().unwrap_or(0),
         }
     }
 }
@@ -106,8 +102,8 @@ enum CheckStop {
 }
 
 impl From<OperationFault> for CheckStop {
-    fn from(fault: OperationFault) -> CheckStop {
-        CheckStop::Fault(fault)
+    fn from(fault: OperationFault) -> Self {
+        Self::Fault(fault)
     }
 }
 
@@ -124,7 +120,7 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn new(history: &'a History, known: &[[u8; 32]], genesis: &'a [GenesisChange]) -> Scope<'a> {
+    fn new(history: &'a History, known: &[[u8; 32]], genesis: &'a [GenesisChange]) -> Self {
         let ancestors = Ancestors::of(history, known);
         let mut scope = Scope {
             max_op: ancestors.max_op(history),

@@ -73,8 +73,8 @@ impl GenesisChange {
 }
 
 impl InitialChange {
-    pub(crate) fn new(path: &[String], kind: GenesisKind) -> InitialChange {
-        InitialChange { path: path.to_vec(), kind }
+    pub(crate) fn new(path: &[String], kind: GenesisKind) -> Self {
+        Self { path: path.to_vec(), kind }
     }
 
     /// Checks that the path is one of the format.
@@ -106,9 +106,9 @@ impl InitialChange {
     }
 
     /// The genesis of the map around it.
-    pub(crate) fn parent(&self) -> Option<InitialChange> {
+    pub(crate) fn parent(&self) -> Option<Self> {
         let (_, around) = self.path.split_last()?;
-        (!around.is_empty()).then(|| InitialChange::new(around, GenesisKind::Map))
+        (!around.is_empty()).then(|| Self::new(around, GenesisKind::Map))
     }
 
     /// The changes that make this field exist: those of the maps around it from the outside
@@ -120,7 +120,7 @@ impl InitialChange {
         for depth in 1..=self.path.len() {
             let (path, _) = self.path.split_at(depth);
             let kind = if depth == self.path.len() { self.kind } else { GenesisKind::Map };
-            let made = build(&InitialChange::new(path, kind), object, deps);
+            let made = build(&Self::new(path, kind), object, deps);
             object = ObjectId::Made(made.operation.id);
             deps = vec![made.hash];
             changes.push(made);
@@ -132,10 +132,10 @@ impl InitialChange {
 impl GenesisKind {
     fn action(self) -> Action {
         match self {
-            GenesisKind::Counter => Action::Put(Value::Counter(0)),
-            GenesisKind::Text => Action::Make(Shape::Text),
-            GenesisKind::List => Action::Make(Shape::List),
-            GenesisKind::Map => Action::Make(Shape::Map),
+            Self::Counter => Action::Put(Value::Counter(0)),
+            Self::Text => Action::Make(Shape::Text),
+            Self::List => Action::Make(Shape::List),
+            Self::Map => Action::Make(Shape::Map),
         }
     }
 }

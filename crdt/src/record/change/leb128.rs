@@ -109,7 +109,7 @@ pub(in crate::record) struct LebReader<'a> {
 }
 
 impl<'a> LebReader<'a> {
-    pub(in crate::record) fn new(bytes: &'a [u8], within: &'static str) -> LebReader<'a> {
+    pub(in crate::record) fn new(bytes: &'a [u8], within: &'static str) -> Self {
         LebReader { rest: bytes, within }
     }
 
@@ -203,10 +203,7 @@ impl<'a> LebReader<'a> {
         &self,
         is_canonical: bool,
     ) -> Result<(), LayoutFault> {
-        match is_canonical {
-            true => Ok(()),
-            false => Err(LayoutFault::NotCanonical { within: self.within }),
-        }
+        if is_canonical { Ok(()) } else { Err(LayoutFault::NotCanonical { within: self.within }) }
     }
 
     /// Demands that nothing is left.

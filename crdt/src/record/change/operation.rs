@@ -99,8 +99,8 @@ impl Action {
     /// The kind of the object that it makes.
     pub(crate) fn shape(&self) -> Option<Shape> {
         match self {
-            Action::Make(shape) => Some(*shape),
-            Action::Put(_) | Action::Increment(_) | Action::Delete => None,
+            Self::Make(shape) => Some(*shape),
+            Self::Put(_) | Self::Increment(_) | Self::Delete => None,
         }
     }
 }
@@ -146,7 +146,7 @@ pub enum UnknownOperation {
 
 impl OpId {
     /// Less than every other.
-    pub(crate) const MIN: OpId = OpId { counter: 0, actor: ActorBytes([0; 16]) };
+    pub(crate) const MIN: Self = Self { counter: 0, actor: ActorBytes([0; 16]) };
     /// Greater than every other.
-    pub(crate) const MAX: OpId = OpId { counter: u64::MAX, actor: ActorBytes([u8::MAX; 16]) };
+    pub(crate) const MAX: Self = Self { counter: u64::MAX, actor: ActorBytes([u8::MAX; 16]) };
 }

@@ -14,9 +14,9 @@ pub struct Field {
 }
 
 impl Field {
-    pub(crate) fn new(path: String, schema: &Schema) -> Field {
+    pub(crate) fn new(path: String, schema: &Schema) -> Self {
         let kind = schema.kind(&path);
-        Field { path, kind }
+        Self { path, kind }
     }
 
     /// What a record holds there; `None`: nothing.

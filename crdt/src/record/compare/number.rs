@@ -26,7 +26,7 @@ pub(crate) struct Mantissa {
 
 impl Mantissa {
     /// Reads `-?digits(.digits)?`; `None` if there are more than 38 digits.
-    pub(crate) fn of_decimal(text: &str) -> Option<Mantissa> {
+    pub(crate) fn of_decimal(text: &str) -> Option<Self> {
         let (is_negative, unsigned) = match text.strip_prefix('-') {
             Some(unsigned) => (true, unsigned),
             None => (false, text),
@@ -36,7 +36,7 @@ impl Mantissa {
         let digits = digits.filter(u8::is_ascii_digit).try_fold(0_u128, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))
         })?;
-        Some(Mantissa { is_negative, digits, places: u32::try_from(fraction.len()).ok()? })
+        Some(Self { is_negative, digits, places: u32::try_from(fraction.len()).ok()? })
     }
 
     /// The digits with their sign; `None` only if there are more than 38.
@@ -52,60 +52,60 @@ const POWER_ZERO: u16 = 1 << 15;
 impl Number {
     /// What [`Number::encode`] writes.
     pub(in crate::record) const ENCODED_BYTES: usize = 1 + 2 + 16;
-    const ZERO: Number = Number { sign: 1, power: 0, digits: 0 };
+    const ZERO: Self = Self { sign: 1, power: 0, digits: 0 };
 
     /// The number `mantissa` times ten to the power of `-scale`. `None`: it has more than 38 digits.
-    fn new(is_negative: bool, mantissa: u128, scale: i32) -> Option<Number> {
-        let Some(last) = mantissa.checked_ilog10() else { return Some(Number::ZERO) };
+    fn new(is_negative: bool, mantissa: u128, scale: i32) -> Option<Self> {
+        let Some(last) = mantissa.checked_ilog10() else { return Some(Self::ZERO) };
         let missing = (DIGITS - 1).checked_sub(last)?;
         let digits = mantissa * 10_u128.pow(missing);
         let power = i32::from(POWER_ZERO) + i32::try_from(last).ok()? - scale;
         // The last one is that of infinity.
         let power = u16::try_from(power).ok().filter(|power| *power < u16::MAX)?;
-        let number = Number { sign: 1, power, digits };
+        let number = Self { sign: 1, power, digits };
         Some(if is_negative { number.negated() } else { number })
     }
 
-    fn negated(self) -> Number {
+    fn negated(self) -> Self {
         match self.digits {
             0 => self,
-            _ => Number { sign: 1 - self.sign, power: !self.power, digits: !self.digits },
+            _ => Self { sign: 1 - self.sign, power: !self.power, digits: !self.digits },
         }
     }
 
     /// A whole number.
     #[must_use]
-    pub fn of_integer(n: i64) -> Number {
+    pub fn of_integer(n: i64) -> Self {
         // 64 bits have 19 digits.
-        Number::new(n < 0, n.unsigned_abs().into(), 0).unwrap_or(Number::ZERO)
+        Self::new(n < 0, n.unsigned_abs().into(), 0).unwrap_or(Self::ZERO)
     }
 
     /// A decimal: `-?digits(.digits)?` of at most 38 digits.
     #[must_use]
-    pub fn of_decimal(text: &str) -> Option<Number> {
+    pub fn of_decimal(text: &str) -> Option<Self> {
         let Mantissa { is_negative, digits, places } = Mantissa::of_decimal(text)?;
-        Number::new(is_negative, digits, i32::try_from(places).ok()?)
+        Self::new(is_negative, digits, i32::try_from(places).ok()?)
     }
 
     /// A float. `None`: it is not a number.
     #[must_use]
-    pub fn of_float(n: f64) -> Option<Number> {
+    pub fn of_float(n: f64) -> Option<Self> {
         if n.is_nan() {
             return None;
         }
         if n.is_infinite() {
-            let infinity = Number { sign: 1, power: u16::MAX, digits: 1 };
+            let infinity = Self { sign: 1, power: u16::MAX, digits: 1 };
             return Some(if n < 0.0 { infinity.negated() } else { infinity });
         }
         // Such as 1.25e-7.
-        Number::of_written(&WrittenNumber::read(&shown(n))?)
+        Self::of_written(&WrittenNumber::read(&shown(n))?)
     }
 
     /// A number as it is written. `None`: it has more than 38 digits, or its power of ten is beyond that of any field.
-    pub(crate) fn of_written(written: &WrittenNumber<'_>) -> Option<Number> {
+    pub(crate) fn of_written(written: &WrittenNumber<'_>) -> Option<Self> {
         let Significant { digits, power } = written.significant();
         let mantissa = if digits.is_empty() { 0 } else { digits.parse().ok()? };
-        Number::new(written.is_negative, mantissa, i32::try_from(-power).ok()?)
+        Self::new(written.is_negative, mantissa, i32::try_from(-power).ok()?)
     }
 
     /// Bytes that sort as the numbers do.

@@ -36,7 +36,7 @@ pub enum Scalar<'a> {
 impl<'a> Scalar<'a> {
     /// A value of a field that is declared to be of a kind.
     #[must_use]
-    pub fn of(value: &'a Value, kind: Option<Kind>) -> Scalar<'a> {
+    pub fn of(value: &'a Value, kind: Option<Kind>) -> Self {
         match value {
             Value::Null => Scalar::Null,
             Value::Bool(b) => Scalar::Bool(*b),

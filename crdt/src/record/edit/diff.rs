@@ -43,8 +43,8 @@ struct Furthest {
 }
 
 impl Furthest {
-    fn new(reach: usize) -> Furthest {
-        Furthest { reach, points: vec![0; 2 * reach + 1] }
+    fn new(reach: usize) -> Self {
+        Self { reach, points: vec![0; 2 * reach + 1] }
     }
 
     fn index(&self, diagonal: isize) -> usize {
@@ -68,9 +68,9 @@ impl Furthest {
         diagonal == -edits || (diagonal != edits && self.at(diagonal - 1) < self.at(diagonal + 1))
     }
 
-    fn copy_within(&self, reach: usize) -> Furthest {
+    fn copy_within(&self, reach: usize) -> Self {
         let from = self.reach - reach;
-        Furthest { reach, points: self.points[from..=self.reach + reach].to_vec() }
+        Self { reach, points: self.points[from..=self.reach + reach].to_vec() }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) struct EditDraft<'a> {
 }
 
 impl<'a> EditDraft<'a> {
-    pub(super) fn new(history: &'a History) -> EditDraft<'a> {
+    pub(super) fn new(history: &'a History) -> Self {
         EditDraft { history, operations: Vec::new(), genesis: BTreeSet::new() }
     }
 

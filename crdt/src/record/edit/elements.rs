@@ -160,8 +160,8 @@ struct EditElement {
 }
 
 impl EditElement {
-    fn new(id: OpId, live: &Live) -> EditElement {
-        EditElement { id, live: live.iter().collect() }
+    fn new(id: OpId, live: &Live) -> Self {
+        Self { id, live: live.iter().collect() }
     }
 }
 

@@ -75,7 +75,7 @@ impl EditedField<'_> {
 }
 
 impl<'a> FieldWriter<'a> {
-    pub(super) fn new(history: &'a History, schema: Option<&'a Schema>) -> FieldWriter<'a> {
+    pub(super) fn new(history: &'a History, schema: Option<&'a Schema>) -> Self {
         FieldWriter {
             draft: EditDraft::new(history),
             schema,

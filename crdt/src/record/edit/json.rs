@@ -75,9 +75,10 @@ pub(super) fn increment(json: &Json, path: Path<'_>) -> Result<Option<i64>, Edit
 
 /// Refuses a record that is an increment: only a field can be one.
 pub(super) fn check_no_increment(record: &Map<String, Json>) -> Result<(), EditError> {
-    match record.contains_key(INCREMENT) {
-        true => Err(EditError::Increment { path: INCREMENT.to_owned() }),
-        false => Ok(()),
+    if record.contains_key(INCREMENT) {
+        Err(EditError::Increment { path: INCREMENT.to_owned() })
+    } else {
+        Ok(())
     }
 }
 

@@ -67,15 +67,15 @@ pub enum Edit {
 impl Edit {
     /// The same edit of a schema, with what may be left out of it: see [`Schema::completed`].
     #[must_use]
-    pub(crate) fn of_schema(self) -> Edit {
+    pub(crate) fn of_schema(self) -> Self {
         match self {
-            Edit::Put(fields) => Edit::Put(Schema::completed(fields)),
-            Edit::Import(fields) => Edit::Import(Schema::completed(fields)),
-            Edit::Revive(fields) => Edit::Revive(Schema::completed(fields)),
-            Edit::Merge { patch, create } => {
-                Edit::Merge { patch: Schema::completed(patch), create }
+            Self::Put(fields) => Self::Put(Schema::completed(fields)),
+            Self::Import(fields) => Self::Import(Schema::completed(fields)),
+            Self::Revive(fields) => Self::Revive(Schema::completed(fields)),
+            Self::Merge { patch, create } => {
+                Self::Merge { patch: Schema::completed(patch), create }
             }
-            edit @ (Edit::Delete | Edit::Undelete) => edit,
+            edit @ (Self::Delete | Self::Undelete) => edit,
         }
     }
 }

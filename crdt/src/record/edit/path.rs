@@ -19,9 +19,10 @@ impl Path<'_> {
     }
 
     pub(super) fn dotted(self) -> String {
-        match self.above.is_empty() {
-            true => self.name.to_owned(),
-            false => format!("{}.{}", self.above.join("."), self.name),
+        if self.above.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}.{}", self.above.join("."), self.name)
         }
     }
 }

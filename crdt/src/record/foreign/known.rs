@@ -32,16 +32,13 @@ impl DocumentPlace {
         path
     }
 
-    fn below(&self, slot: &Slot, shape: Shape, is_shared: bool) -> DocumentPlace {
+    fn below(&self, slot: &Slot, shape: Shape, is_shared: bool) -> Self {
         match slot {
-            Slot::Field(name) => DocumentPlace {
-                shape,
-                path: self.path_of(name),
-                is_field: self.is_field,
-                is_shared,
-            },
+            Slot::Field(name) => {
+                Self { shape, path: self.path_of(name), is_field: self.is_field, is_shared }
+            }
             Slot::Element(_) => {
-                DocumentPlace { shape, path: self.path_of("[]"), is_field: false, is_shared }
+                Self { shape, path: self.path_of("[]"), is_field: false, is_shared }
             }
         }
     }

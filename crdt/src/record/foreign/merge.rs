@@ -49,10 +49,7 @@ pub fn merge_document(
 ) -> Result<Vec<([u8; 32], Edited)>, DocumentRefused> {
     let mut scene = Scene::new(record.history(), request);
     scene.check_known(record.history())?;
-    let before = match record.is_empty() {
-        true => BTreeSet::new(),
-        false => missing(record, request.schema),
-    };
+    let before = if record.is_empty() { BTreeSet::new() } else { missing(record, request.schema) };
     let taken = scene.take_all(record);
     scene.misfits.end(&scene.known)?;
     let taken = taken?;
@@ -139,7 +136,7 @@ pub(super) struct Scene<'m> {
 }
 
 impl<'m> Scene<'m> {
-    fn new(history: &History, request: &'m Merge<'m>) -> Scene<'m> {
+    fn new(history: &History, request: &'m Merge<'m>) -> Self {
         let foreign = request.document;
         let standing = |change: &ForeignChange| match history.presence(&change.hash) {
             Presence::Here | Presence::Genesis => FieldStanding::Known,

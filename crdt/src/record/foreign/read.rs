@@ -88,7 +88,7 @@ impl ForeignDocument {
     ///
     /// # Errors
     /// [`DocumentFault`].
-    pub fn read(bytes: &[u8]) -> Result<ForeignDocument, DocumentFault> {
+    pub fn read(bytes: &[u8]) -> Result<Self, DocumentFault> {
         let chunks = split(bytes)?;
         let read = catch_unwind(AssertUnwindSafe(|| read_changes(chunks)));
         let changes = read.map_err(|_| DocumentFault::Panic)??;
@@ -102,7 +102,7 @@ impl ForeignDocument {
             read.insert(hash, reader.change(hash, change)?);
         }
         let changes = in_order(read);
-        Ok(ForeignDocument { actors, changes })
+        Ok(Self { actors, changes })
     }
 
     /// The number of its changes, those of sites and what all sites share among them.
@@ -135,7 +135,7 @@ impl ForeignDocument {
 impl ForeignAction {
     /// Whether it adds to what it names, and does not replace it.
     pub(super) fn is_increment(&self) -> bool {
-        matches!(self, ForeignAction::Increment(_))
+        matches!(self, Self::Increment(_))
     }
 }
 

@@ -60,9 +60,10 @@ impl Translation<'_, '_> {
         let id = genesis.op_id();
         self.scene.known.genesis.insert(id, genesis);
         self.bring_genesis(id);
-        match self.scene.known.note(target.id, id) {
-            true => Ok(id),
-            false => Err(self.broken("one of its operations has the id of another")),
+        if self.scene.known.note(target.id, id) {
+            Ok(id)
+        } else {
+            Err(self.broken("one of its operations has the id of another"))
         }
     }
 

@@ -34,9 +34,9 @@ enum TextEdit {
 }
 
 impl Text {
-    pub(super) fn new(object: ObjectId, name: SmolStr) -> Text {
+    pub(super) fn new(object: ObjectId, name: SmolStr) -> Self {
         let (edits, puts, replaced_by) = (Vec::new(), Vec::new(), Vec::new());
-        Text { object, name, edits, puts, replaced_by, misfit: None }
+        Self { object, name, edits, puts, replaced_by, misfit: None }
     }
 
     pub(super) fn insert(

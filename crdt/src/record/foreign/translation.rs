@@ -50,9 +50,9 @@ pub(super) struct Shared {
 }
 
 impl New {
-    pub(super) fn on(clock: Clock) -> New {
+    pub(super) fn on(clock: Clock) -> Self {
         let (operations, shared) = (Vec::new(), Vec::new());
-        New { clock, operations, removed: BTreeSet::new(), genesis: BTreeSet::new(), shared }
+        Self { clock, operations, removed: BTreeSet::new(), genesis: BTreeSet::new(), shared }
     }
 
     pub(super) fn contains(&self, id: OpId) -> bool {
@@ -101,7 +101,7 @@ impl<'a, 'm> Translation<'a, 'm> {
         number: usize,
         change: &'a ForeignChange,
         making: Making,
-    ) -> Translation<'a, 'm> {
+    ) -> Self {
         Translation { scene, history, number, change, making, texts: BTreeMap::new(), seen: None }
     }
 

@@ -37,19 +37,17 @@ impl Translation<'_, '_> {
         if !self.texts.contains_key(&of) {
             let seen = self.seen();
             let Some(text) = self.scene.known.texts.get(&of) else { return Ok(()) };
-            let put = match text.is_live(&seen) {
-                true => {
-                    let preds = text.puts(&seen).collect();
-                    let key = Key::Field(name.clone());
-                    let put =
-                        self.push_value(object, key, false, Action::Put(Value::Null), preds)?;
-                    if let Some(text) = self.scene.known.texts.get_mut(&of) {
-                        text.note_put(self.number, put);
-                    }
-                    self.scene.known.note_text(of);
-                    unsettled_index(put)
+            let put = if text.is_live(&seen) {
+                let preds = text.puts(&seen).collect();
+                let key = Key::Field(name.clone());
+                let put = self.push_value(object, key, false, Action::Put(Value::Null), preds)?;
+                if let Some(text) = self.scene.known.texts.get_mut(&of) {
+                    text.note_put(self.number, put);
                 }
-                false => None,
+                self.scene.known.note_text(of);
+                unsettled_index(put)
+            } else {
+                None
             };
             self.texts.insert(of, put);
         }

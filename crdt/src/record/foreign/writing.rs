@@ -76,9 +76,10 @@ impl Translation<'_, '_> {
                 made
             }
         };
-        match self.scene.known.note(target.id, made) {
-            true => Ok(made),
-            false => Err(self.broken("one of its operations has the id of another")),
+        if self.scene.known.note(target.id, made) {
+            Ok(made)
+        } else {
+            Err(self.broken("one of its operations has the id of another"))
         }
     }
 

@@ -22,27 +22,27 @@ impl Live {
     /// The one that is shown: the greatest.
     pub(crate) fn shown(&self) -> Option<OpId> {
         match self {
-            Live::None => None,
-            Live::One(id) => Some(*id),
-            Live::Many(ids) => ids.last().copied(),
+            Self::None => None,
+            Self::One(id) => Some(*id),
+            Self::Many(ids) => ids.last().copied(),
         }
     }
 
     /// All of them, ascending.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = OpId> {
         let (one, many) = match self {
-            Live::None => (None, None),
-            Live::One(id) => (Some(*id), None),
-            Live::Many(ids) => (None, Some(ids)),
+            Self::None => (None, None),
+            Self::One(id) => (Some(*id), None),
+            Self::Many(ids) => (None, Some(ids)),
         };
         one.into_iter().chain(many.into_iter().flatten().copied())
     }
 
     pub(crate) fn insert(&mut self, id: OpId) {
         match self {
-            Live::None => *self = Live::One(id),
-            Live::One(other) => *self = Live::Many(BTreeSet::from([*other, id])),
-            Live::Many(ids) => {
+            Self::None => *self = Self::One(id),
+            Self::One(other) => *self = Self::Many(BTreeSet::from([*other, id])),
+            Self::Many(ids) => {
                 ids.insert(id);
             }
         }
@@ -50,14 +50,14 @@ impl Live {
 
     pub(crate) fn remove(&mut self, id: OpId) {
         match self {
-            Live::None => {}
-            Live::One(other) if *other == id => *self = Live::None,
-            Live::One(_) => {}
-            Live::Many(ids) => {
+            Self::None => {}
+            Self::One(other) if *other == id => *self = Self::None,
+            Self::One(_) => {}
+            Self::Many(ids) => {
                 ids.remove(&id);
                 // One state has one form, whatever came before: it is stored as it is.
                 if let (1, Some(last)) = (ids.len(), ids.first()) {
-                    *self = Live::One(*last);
+                    *self = Self::One(*last);
                 }
             }
         }

@@ -100,8 +100,8 @@ impl HistoryContent {
     /// The kind of the object that it is.
     pub(crate) fn shape(&self) -> Option<Shape> {
         match self {
-            HistoryContent::Object(shape) => Some(*shape),
-            HistoryContent::Register(_) | HistoryContent::Counter(_) => None,
+            Self::Object(shape) => Some(*shape),
+            Self::Register(_) | Self::Counter(_) => None,
         }
     }
 }
@@ -115,10 +115,10 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    pub(super) fn empty(shape: Shape) -> Object {
+    pub(super) fn empty(shape: Shape) -> Self {
         match shape {
-            Shape::Map => Object::Map(BTreeMap::new()),
-            Shape::List | Shape::Text => Object::Sequence(Sequence::default()),
+            Shape::Map => Self::Map(BTreeMap::new()),
+            Shape::List | Shape::Text => Self::Sequence(Sequence::default()),
         }
     }
 }
@@ -154,13 +154,13 @@ fn merge_clock(clock: &mut Clock, other: &Clock) {
 
 impl History {
     /// The whole history of a record without changes.
-    pub(crate) fn new() -> History {
-        History { changes: Some(BTreeMap::new()), ..History::without_changes() }
+    pub(crate) fn new() -> Self {
+        Self { changes: Some(BTreeMap::new()), ..Self::without_changes() }
     }
 
     /// A history that is not whole, without anything.
-    pub(super) fn without_changes() -> History {
-        History {
+    pub(super) fn without_changes() -> Self {
+        Self {
             changes: None,
             heads: BTreeMap::new(),
             actors: BTreeMap::new(),

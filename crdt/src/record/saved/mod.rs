@@ -192,7 +192,7 @@ struct SavedWriter<'h> {
 }
 
 impl<'h> SavedWriter<'h> {
-    fn new(history: &'h History) -> SavedWriter<'h> {
+    fn new(history: &'h History) -> Self {
         let actors = history.actors.keys().chain(history.genesis.keys());
         let places = actors.copied().zip(0..).collect();
         let pending = VecDeque::from([ObjectId::Root]);
@@ -304,9 +304,10 @@ pub(crate) fn load(bytes: &[u8]) -> Result<History, Unreadable> {
             return Err(Inconsistent("an object lies too deep").into());
         }
     }
-    match reader.pending.is_empty() {
-        true => Ok(reader.history),
-        false => Err(Inconsistent("an object is not there").into()),
+    if reader.pending.is_empty() {
+        Ok(reader.history)
+    } else {
+        Err(Inconsistent("an object is not there").into())
     }
 }
 
@@ -319,7 +320,7 @@ struct SavedReader {
 }
 
 impl SavedReader {
-    fn new(max_op: u64, actors: Vec<Actor>, genesis: Vec<InitialChange>) -> SavedReader {
+    fn new(max_op: u64, actors: Vec<Actor>, genesis: Vec<InitialChange>) -> Self {
         let mut history = History::without_changes();
         history.max_op = max_op;
         let mut last = Vec::with_capacity(actors.len() + genesis.len());
@@ -333,7 +334,7 @@ impl SavedReader {
             last.push(id);
             history.genesis.insert(id.actor, genesis);
         }
-        SavedReader { history, last, pending: VecDeque::from([ObjectId::Root]) }
+        Self { history, last, pending: VecDeque::from([ObjectId::Root]) }
     }
 
     fn id(&self, id: Id) -> Result<OpId, Inconsistent> {

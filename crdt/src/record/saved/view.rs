@@ -17,7 +17,7 @@ impl View {
     ///
     /// # Errors
     /// [`Unreadable`] if the bytes are damaged.
-    pub fn of_saved(saved: &[u8]) -> Result<View, Unreadable> {
+    pub fn of_saved(saved: &[u8]) -> Result<Self, Unreadable> {
         match plain(&codec::decode("record", saved)?) {
             Some(view) => Ok(view),
             None => Ok(view::view(&load(saved)?)),
@@ -38,7 +38,7 @@ impl View {
         {
             return Ok((!deleted).then_some(fields));
         }
-        let View { mut fields, deleted, .. } = view::view(&load(saved)?);
+        let Self { mut fields, deleted, .. } = view::view(&load(saved)?);
         fields.retain(|name, _| names.contains(name.as_str()));
         Ok((!deleted).then_some(fields))
     }

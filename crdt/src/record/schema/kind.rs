@@ -48,37 +48,37 @@ pub struct UnknownKind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 12] = [
-        Kind::String,
-        Kind::Integer,
-        Kind::Float,
-        Kind::Boolean,
-        Kind::Timestamp,
-        Kind::Bytes,
-        Kind::Decimal,
-        Kind::Datetime,
-        Kind::Counter,
-        Kind::Text,
-        Kind::List,
-        Kind::Map,
+    pub const ALL: [Self; 12] = [
+        Self::String,
+        Self::Integer,
+        Self::Float,
+        Self::Boolean,
+        Self::Timestamp,
+        Self::Bytes,
+        Self::Decimal,
+        Self::Datetime,
+        Self::Counter,
+        Self::Text,
+        Self::List,
+        Self::Map,
     ];
 
     /// The text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::String => "string",
-            Kind::Integer => "integer",
-            Kind::Float => "float",
-            Kind::Boolean => "boolean",
-            Kind::Timestamp => "timestamp",
-            Kind::Bytes => "bytes",
-            Kind::Decimal => "decimal",
-            Kind::Datetime => "datetime",
-            Kind::Counter => "counter",
-            Kind::Text => "text",
-            Kind::List => "list",
-            Kind::Map => "map",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Timestamp => "timestamp",
+            Self::Bytes => "bytes",
+            Self::Decimal => "decimal",
+            Self::Datetime => "datetime",
+            Self::Counter => "counter",
+            Self::Text => "text",
+            Self::List => "list",
+            Self::Map => "map",
         }
     }
 
@@ -86,18 +86,18 @@ impl Kind {
     #[must_use]
     pub fn accepts(self, value: &Value) -> bool {
         let is_such = match self {
-            Kind::String => matches!(value, Value::Str(_)),
-            Kind::Integer => matches!(value, Value::Int(_)),
-            Kind::Float => matches!(value, Value::Float(_)),
-            Kind::Boolean => matches!(value, Value::Bool(_)),
-            Kind::Timestamp => matches!(value, Value::Timestamp(_)),
-            Kind::Bytes => matches!(value, Value::Bytes(_)),
-            Kind::Decimal => matches!(value, Value::Str(text) if is_decimal(text)),
-            Kind::Datetime => matches!(value, Value::Str(text) if is_datetime(text)),
-            Kind::Counter => matches!(value, Value::Counter(_)),
-            Kind::Text => matches!(value, Value::Text(_)),
-            Kind::List => matches!(value, Value::List(_)),
-            Kind::Map => matches!(value, Value::Map(_)),
+            Self::String => matches!(value, Value::Str(_)),
+            Self::Integer => matches!(value, Value::Int(_)),
+            Self::Float => matches!(value, Value::Float(_)),
+            Self::Boolean => matches!(value, Value::Bool(_)),
+            Self::Timestamp => matches!(value, Value::Timestamp(_)),
+            Self::Bytes => matches!(value, Value::Bytes(_)),
+            Self::Decimal => matches!(value, Value::Str(text) if is_decimal(text)),
+            Self::Datetime => matches!(value, Value::Str(text) if is_datetime(text)),
+            Self::Counter => matches!(value, Value::Counter(_)),
+            Self::Text => matches!(value, Value::Text(_)),
+            Self::List => matches!(value, Value::List(_)),
+            Self::Map => matches!(value, Value::Map(_)),
         };
         is_such || (*value == Value::Null && self.is_register())
     }
@@ -106,15 +106,15 @@ impl Kind {
     #[must_use]
     pub fn is_register(self) -> bool {
         match self {
-            Kind::String
-            | Kind::Integer
-            | Kind::Float
-            | Kind::Boolean
-            | Kind::Timestamp
-            | Kind::Bytes
-            | Kind::Decimal
-            | Kind::Datetime => true,
-            Kind::Counter | Kind::Text | Kind::List | Kind::Map => false,
+            Self::String
+            | Self::Integer
+            | Self::Float
+            | Self::Boolean
+            | Self::Timestamp
+            | Self::Bytes
+            | Self::Decimal
+            | Self::Datetime => true,
+            Self::Counter | Self::Text | Self::List | Self::Map => false,
         }
     }
 }
@@ -129,7 +129,7 @@ impl FromStr for Kind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Kind::ALL
+        Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| UnknownKind { found: text.to_owned() })

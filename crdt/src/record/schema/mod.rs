@@ -200,23 +200,23 @@ impl Schema {
     /// The schema that a record of `_schema` declares; `None` if the record is deleted or declares none. Fields of a kind
     /// that a newer program knows count as not declared, and the others hold.
     #[must_use]
-    pub fn of(view: &View) -> Option<Schema> {
+    pub fn of(view: &View) -> Option<Self> {
         if view.deleted {
             return None;
         }
-        Schema::read(&view.fields, true).ok()
+        Self::read(&view.fields, true).ok()
     }
 
     /// Reads a schema from the fields of its record.
     ///
     /// # Errors
     /// [`SchemaError`] for the first field that is no declaration.
-    pub fn from_fields(fields: &BTreeMap<String, Value>) -> Result<Schema, SchemaError> {
-        Schema::read(fields, false)
+    pub fn from_fields(fields: &BTreeMap<String, Value>) -> Result<Self, SchemaError> {
+        Self::read(fields, false)
     }
 
     /// `is_partly`: without the fields of kinds that are unknown here.
-    fn read(fields: &BTreeMap<String, Value>, is_partly: bool) -> Result<Schema, SchemaError> {
+    fn read(fields: &BTreeMap<String, Value>, is_partly: bool) -> Result<Self, SchemaError> {
         if fields.len() > SCHEMA_FIELDS_MAX {
             return Err(SchemaError::TooMany { found: fields.len() });
         }
@@ -232,7 +232,7 @@ impl Schema {
                 spec => drop(specs.insert(path.clone(), spec?)),
             }
         }
-        let schema = Schema { fields: specs, of_schemas: false, events };
+        let schema = Self { fields: specs, of_schemas: false, events };
         schema.check_parents()?;
         if events && !is_partly {
             schema.check_events()?;
@@ -243,8 +243,8 @@ impl Schema {
     /// The schema of the records of `_schema` itself: names may have dots, and each value is a
     /// declaration.
     #[must_use]
-    pub fn of_schemas() -> Schema {
-        Schema { of_schemas: true, ..Schema::default() }
+    pub fn of_schemas() -> Self {
+        Self { of_schemas: true, ..Self::default() }
     }
 
     /// The fields of the schema's record.
@@ -302,7 +302,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`SchemaError::KindChange`] for the first field that does.
-    pub fn check_change(&self, new: &Schema) -> Result<(), SchemaError> {
+    pub fn check_change(&self, new: &Self) -> Result<(), SchemaError> {
         for (path, spec) in &new.fields {
             self.check_kind(path, spec.kind)?;
             // What a new path passes through becomes a map.
@@ -315,7 +315,7 @@ impl Schema {
 
     /// Takes for declared what `new` declares and the view has beside the declaration that is shown: of kinds that two
     /// admins declared apart from each other, either may stay.
-    fn choose(&mut self, new: &Schema, view: &View) {
+    fn choose(&mut self, new: &Self, view: &View) {
         for (path, spec) in &mut self.fields {
             let Some(chosen) = new.fields.get(path) else { continue };
             let conflicts = view.conflicts.iter().filter(|conflict| conflict.path == *path);

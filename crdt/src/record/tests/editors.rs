@@ -30,8 +30,8 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(number: u8) -> Site {
-        Site { office: Office::with_schema(number, ITEM), taken: BTreeMap::new() }
+    pub(super) fn new(number: u8) -> Self {
+        Self { office: Office::with_schema(number, ITEM), taken: BTreeMap::new() }
     }
 
     /// The record as a document that is its own.
@@ -76,7 +76,7 @@ impl Site {
         Ok(count)
     }
 
-    pub(super) fn pull(&mut self, other: &Site) {
+    pub(super) fn pull(&mut self, other: &Self) {
         self.office.pull(&other.office);
         self.taken.extend(other.taken.clone());
     }

@@ -124,8 +124,8 @@ struct Effect {
 }
 
 impl Effect {
-    fn of(before: &There, after: &There) -> Effect {
-        Effect {
+    fn of(before: &There, after: &There) -> Self {
+        Self {
             added: &after.numbers - &before.numbers,
             removed: &before.numbers - &after.numbers,
             by: after.stock - before.stock,
@@ -153,7 +153,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new() -> Self {
         let mut sites: Vec<Site> = (1..4).map(Site::new).collect();
         sites[0].office.put(json!({
             "stock": 1, "notes": "\u{1000}", "lines": [0x1001], "price": 0x1002, "label": "4099",
@@ -164,7 +164,7 @@ impl World {
         let first = there(&sites[0].office.automerge());
         let done = vec![Effect::of(&There::default(), &first)];
         let (done_there, taken) = (BTreeMap::new(), BTreeSet::new());
-        World { sites, editors, done, done_there, taken, next: 0x1100, actors: 10 }
+        Self { sites, editors, done, done_there, taken, next: 0x1100, actors: 10 }
     }
 
     fn step(&mut self, step: &ForeignStep) {

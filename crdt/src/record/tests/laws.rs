@@ -88,9 +88,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<LawStep>> {
 }
 
 pub(super) fn play(steps: &[LawStep], is_declared: bool) -> Vec<Office> {
-    let new = |number| match is_declared {
-        true => Office::with_schema(number, SCHEMA),
-        false => Office::new(number),
+    let new = |number| {
+        if is_declared { Office::with_schema(number, SCHEMA) } else { Office::new(number) }
     };
     let mut offices: Vec<Office> = (1..4).map(new).collect();
     for step in steps {

@@ -245,9 +245,8 @@ fn a_conflict_is_seen_and_settled_by_writing_the_shown_value() {
         assert_eq!(conflict[1].value, Value::Str("from a".into()));
         assert_eq!((conflict[0].actor, conflict[1].time_ms), ([2; 16], 1_000));
         let shown = a.json();
-        let write = |office: &mut Office| match is_put {
-            true => office.put(shown.clone()),
-            false => office.merge(shown.clone()),
+        let write = |office: &mut Office| {
+            if is_put { office.put(shown.clone()) } else { office.merge(shown.clone()) }
         };
         assert!(write(&mut a));
         assert!(!write(&mut a));

@@ -37,8 +37,8 @@ pub(super) fn actor(number: u8) -> ActorBytes {
 }
 
 impl Office {
-    pub(super) fn new(number: u8) -> Office {
-        Office {
+    pub(super) fn new(number: u8) -> Self {
+        Self {
             actor: actor(number),
             document: Document::empty(),
             live: reloaded(&Document::empty()),
@@ -48,12 +48,12 @@ impl Office {
         }
     }
 
-    pub(super) fn with_schema(number: u8, fields: &[(&str, &str)]) -> Office {
+    pub(super) fn with_schema(number: u8, fields: &[(&str, &str)]) -> Self {
         let fields: BTreeMap<String, Value> = fields
             .iter()
             .map(|(path, spec)| ((*path).to_owned(), Value::Str((*spec).to_owned())))
             .collect();
-        let mut office = Office::new(number);
+        let mut office = Self::new(number);
         office.schema = Some(Schema::from_fields(&fields).unwrap());
         office
     }
@@ -196,7 +196,7 @@ impl Office {
     }
 
     /// Takes in all that another office has.
-    pub(super) fn pull(&mut self, other: &Office) {
+    pub(super) fn pull(&mut self, other: &Self) {
         for entry in &other.entries {
             self.receive(entry);
         }

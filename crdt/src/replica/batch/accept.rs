@@ -193,10 +193,7 @@ impl Batch {
         for tip in &header.membership_past {
             is_final &= self.holds(cx, realm.membership_space(), tip)?;
         }
-        Ok(Some(match is_final {
-            true => Acceptance::Refused(Refusal::Role),
-            false => Acceptance::NotReady,
-        }))
+        Ok(Some(if is_final { Acceptance::Refused(Refusal::Role) } else { Acceptance::NotReady }))
     }
 
     /// Whether the entry, or anything in its past, is of a payload format that this program does not know.

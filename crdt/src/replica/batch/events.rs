@@ -49,10 +49,7 @@ impl Batch {
             Edit::Delete | Edit::Undelete => return Err(refused(key, EventFault::Deleted)),
         };
         let fields = event_fields(&key.id, &fields).map_err(|fault| refused(key, fault))?;
-        match is_event(&shown, &fields) {
-            true => Ok(None),
-            false => Err(refused(key, EventFault::Exists)),
-        }
+        if is_event(&shown, &fields) { Ok(None) } else { Err(refused(key, EventFault::Exists)) }
     }
 
     /// The event as it is shown, with what the group has of it; `None`: nobody has written it.

@@ -197,9 +197,10 @@ impl Batch {
             }
             self.foresight = foresight;
         }
-        Ok(match self.go_on_foreseeing(cx, prepared, room)? {
-            true => Foreseeing::Done,
-            false => Foreseeing::Begun,
+        Ok(if self.go_on_foreseeing(cx, prepared, room)? {
+            Foreseeing::Done
+        } else {
+            Foreseeing::Begun
         })
     }
 
@@ -244,9 +245,10 @@ impl Batch {
             let (collection, id) = change.address();
             change.is_first() && vacancy.is_some_and(|vacancy| vacancy.has(collection, id))
         };
-        match prepared.changes().iter().all(is_new) {
-            true => Ok(None),
-            false => Ok(Some(Foresight::new(&prepared.entry, prepared.changes()))),
+        if prepared.changes().iter().all(is_new) {
+            Ok(None)
+        } else {
+            Ok(Some(Foresight::new(&prepared.entry, prepared.changes())))
         }
     }
 

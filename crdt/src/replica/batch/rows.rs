@@ -76,12 +76,11 @@ impl Batch {
             let totals = totals.of(cx.store, key)?;
             let is_only_change = made.before.is_none() && made.changes.len() == 1;
             let (mut before, mut after) = (made.before, Some(made.summary));
-            let event = match self.indexes.is_of_events(key) && !is_only_change {
-                true => {
-                    let summaries = (&mut before, &mut after);
-                    Some(event_rows(cx.store, key, &made.changes, &places, summaries, rows)?)
-                }
-                false => None,
+            let event = if self.indexes.is_of_events(key) && !is_only_change {
+                let summaries = (&mut before, &mut after);
+                Some(event_rows(cx.store, key, &made.changes, &places, summaries, rows)?)
+            } else {
+                None
             };
             places.add(key, std::mem::take(&mut made.changes), &mut made.places, rows)?;
             count(totals, key, before.as_ref(), after.as_ref());
@@ -117,12 +116,11 @@ impl Batch {
             if let Ok(document) = &record.document {
                 shown = document.summary();
             }
-            let event = match is_event {
-                true => {
-                    let summaries = (&mut shown_before, &mut shown);
-                    Some(event_rows(cx.store, key, &record.changes, &places, summaries, rows)?)
-                }
-                false => None,
+            let event = if is_event {
+                let summaries = (&mut shown_before, &mut shown);
+                Some(event_rows(cx.store, key, &record.changes, &places, summaries, rows)?)
+            } else {
+                None
             };
             places.add(key, std::mem::take(&mut record.changes), &mut record.places, rows)?;
             match &mut record.document {

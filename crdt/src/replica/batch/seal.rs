@@ -71,18 +71,17 @@ impl Batch {
     ) {
         let membership = realm.membership_space();
         let mut past = self.name(cx, space, space, named);
-        let mut membership_past = match space == membership {
-            true => Vec::new(),
-            false => self.name(cx, space, membership, named),
-        };
+        let mut membership_past =
+            if space == membership { Vec::new() } else { self.name(cx, space, membership, named) };
         // More tips than one entry takes go into empty ones before it.
         while past.len().max(membership_past.len()) > limits::PAST_TIPS_MAX {
             let rest = past.split_off(past.len().min(limits::PAST_TIPS_MAX));
             let count = membership_past.len().min(limits::PAST_TIPS_MAX);
             let membership_rest = membership_past.split_off(count);
-            let empty = match space == membership {
-                true => Body::Membership(Vec::new()),
-                false => Body::Transactions(Vec::new()),
+            let empty = if space == membership {
+                Body::Membership(Vec::new())
+            } else {
+                Body::Transactions(Vec::new())
             };
             self.seal_with(cx, realm, space, past, membership_past, &empty);
             (past, membership_past) = (rest, membership_rest);

@@ -483,11 +483,10 @@ impl Batch {
         let id = collection.to_owned();
         let key = RecordKey { space, collection: SCHEMA_COLLECTION.to_owned(), id };
         let is_staged = self.stage.made.contains_key(&key) || self.stage.records.contains_key(&key);
-        let schema = match is_staged {
-            true => {
-                self.staged(cx, &key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view()))
-            }
-            false => read::schema(cx.store, space, collection)?,
+        let schema = if is_staged {
+            self.staged(cx, &key)?.document.as_ref().ok().and_then(|d| Schema::of(&d.view()))
+        } else {
+            read::schema(cx.store, space, collection)?
         };
         let schema = schema.map(Arc::new);
         self.schemas.entry(space).or_default().insert(key.id, schema.clone());

@@ -146,7 +146,7 @@ pub enum WriteError {
         /// Its number, from 0.
         number: usize,
         /// Why.
-        error: Box<WriteError>,
+        error: Box<Self>,
     },
     /// Something else was written under the origin's key.
     #[error("something else was asked under this key before")]

@@ -168,9 +168,10 @@ impl Indexes {
         self.round = None;
         let is_of_events = schema.is_some_and(Schema::is_of_events);
         let events = self.events.entry(space).or_default();
-        let is_changed = match is_of_events {
-            true => events.insert(collection.to_owned()),
-            false => events.remove(collection),
+        let is_changed = if is_of_events {
+            events.insert(collection.to_owned())
+        } else {
+            events.remove(collection)
         };
         if is_changed && !is_of_events {
             self.ended.push((space, collection.to_owned()));
@@ -285,9 +286,10 @@ impl Indexes {
         let records = records + taken.len() as u64;
         let row = |rest: Vec<u8>| ([&prefix, &rest[..]].concat(), Some(Vec::new()));
         let mut rows: Vec<RowWrite> = taken.into_iter().map(row).collect();
-        let state = match round.is_over() && round.is_last() {
-            true => IndexState::Ready,
-            false => IndexState::Building { after: round.after().cloned(), records },
+        let state = if round.is_over() && round.is_last() {
+            IndexState::Ready
+        } else {
+            IndexState::Building { after: round.after().cloned(), records }
         };
         rows.push(index_row(space, collection, field, &state));
         store.apply(rows, None)?;

@@ -49,8 +49,8 @@ impl Round {
         field: &Field,
         after: Option<Vec<u8>>,
         is_of_events: bool,
-    ) -> Round {
-        Round {
+    ) -> Self {
+        Self {
             space,
             collection: collection.to_owned(),
             field: field.clone(),

@@ -228,9 +228,10 @@ impl Realms {
         let gone: Vec<SiteId> = gone.copied().collect();
         for site in &gone {
             if let Some(Revoked { name, by }) = members.revoked().get(site).cloned() {
-                out.notice(match *site == own {
-                    true => Notice::Revoked { by },
-                    false => Notice::MemberRevoked { site: *site, name, by },
+                out.notice(if *site == own {
+                    Notice::Revoked { by }
+                } else {
+                    Notice::MemberRevoked { site: *site, name, by }
                 });
             }
         }

@@ -164,9 +164,10 @@ impl Realms {
 
     /// The word that a site is in a realm no more. Of itself, a site lets count all that it wrote, this included.
     fn revocation_of(&self, by: Decider<'_>, realm: RealmId, site: SiteId) -> Operation {
-        let held = match site == self.own {
-            true => self.written_with_next(by.author, realm),
-            false => self.held_of(realm, site),
+        let held = if site == self.own {
+            self.written_with_next(by.author, realm)
+        } else {
+            self.held_of(realm, site)
         };
         Operation::Revoke(Revocation::sign(realm, site, held, by.key))
     }
@@ -184,9 +185,10 @@ impl Realms {
         let FormerKey { word, .. } = FormerKey::sign(realm, by.key, to);
         let held = self.written_with_next(by.author, realm);
         let rotation = Rotation { from, to, held, consent, word };
-        match members.ever(&to).is_none() && rotation.is_signed(realm) {
-            true => Ok(Operation::Rotate(rotation)),
-            false => Err(DecisionError::NotFresh),
+        if members.ever(&to).is_none() && rotation.is_signed(realm) {
+            Ok(Operation::Rotate(rotation))
+        } else {
+            Err(DecisionError::NotFresh)
         }
     }
 
@@ -279,9 +281,10 @@ impl Realms {
                 _ => DecisionError::Oneself,
             });
         }
-        match members.is_senior(&self.own, &site) {
-            true => Ok(()),
-            false => Err(DecisionError::Senior { name: member.name.clone() }),
+        if members.is_senior(&self.own, &site) {
+            Ok(())
+        } else {
+            Err(DecisionError::Senior { name: member.name.clone() })
         }
     }
 }

@@ -214,9 +214,10 @@ impl Batch {
         token: u64,
         admission: Admission,
     ) {
-        let verdict = match admission.site == from {
-            true => self.may_take_up(cx, &admission),
-            false => Err("the ticket was taken up by another site".to_owned()),
+        let verdict = if admission.site == from {
+            self.may_take_up(cx, &admission)
+        } else {
+            Err("the ticket was taken up by another site".to_owned())
         };
         match verdict {
             Ok(admitting) => {
@@ -311,10 +312,11 @@ impl Links {
         self.timers.introduce_ms = cx.now.monotonic_ms + PRESENT_AGAIN_MS;
         let reason = reason.chars().take(REFUSAL_CHARS_MAX).collect();
         let is_member = cx.realms.is_member_of_network(from);
-        out.notice(match is_member || cx.realms.has_ticket_to_present() {
-            true => Notice::NotAdmitted { by: from, reason },
+        out.notice(if is_member || cx.realms.has_ticket_to_present() {
+            Notice::NotAdmitted { by: from, reason }
+        } else {
             // A stranger, where a member was looked for.
-            false => Notice::Refused { from, reason },
+            Notice::Refused { from, reason }
         });
     }
 }

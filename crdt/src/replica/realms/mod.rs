@@ -410,9 +410,10 @@ impl Realms {
         let network = self.network.as_mut()?;
         let members = &self.by_id.get(&network.id)?.members;
         network.gone_on.retain(|member, _| members.get(member).is_some());
-        Some(match is_revoked {
-            true => BTreeSet::new(),
-            false => members.all().keys().chain(network.gone_on.values()).copied().collect(),
+        Some(if is_revoked {
+            BTreeSet::new()
+        } else {
+            members.all().keys().chain(network.gone_on.values()).copied().collect()
         })
     }
 }

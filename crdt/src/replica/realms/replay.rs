@@ -72,9 +72,10 @@ impl Realms {
         // Another program's proofs may be of two entries that do not follow the same one, which says nothing of where.
         let Some(fork) = ForkProof::new(fork.lower, fork.higher) else { return Ok(()) };
         let logs = self.logs_mut(fork.lower.0.space);
-        match logs.is_some_and(|logs| logs.forks.learn(&fork)) {
-            true => store.apply(logs::fork_rows(&fork).into(), None),
-            false => Ok(()),
+        if logs.is_some_and(|logs| logs.forks.learn(&fork)) {
+            store.apply(logs::fork_rows(&fork).into(), None)
+        } else {
+            Ok(())
         }
     }
 

@@ -39,17 +39,15 @@ impl Round {
                 return vec![Task::Judge(Arrival::new(entry, Waiting::Members(self)))];
             }
         }
-        match self.has_progress {
-            true => vec![Task::Commit, Task::NextRound(self)],
-            false => Vec::new(),
-        }
+        if self.has_progress { vec![Task::Commit, Task::NextRound(self)] } else { Vec::new() }
     }
 
     /// Begins again, if what the last round took in could be written.
     pub(in crate::replica) fn again(self, is_durable: bool) -> Vec<Task> {
-        match is_durable {
-            true => vec![Task::Members(Self { next: 0, has_progress: false, ..self })],
-            false => Vec::new(),
+        if is_durable {
+            vec![Task::Members(Self { next: 0, has_progress: false, ..self })]
+        } else {
+            Vec::new()
         }
     }
 }

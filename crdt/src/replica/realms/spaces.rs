@@ -263,9 +263,10 @@ impl Batch {
         if !self.has_room_for_space(cx) {
             return Err("an invitation to more spaces than a site can hold");
         }
-        match admits(document, entries, cx.author.site) {
-            true => Ok(()),
-            false => Err("an invitation to a space that does not show this site to be in it"),
+        if admits(document, entries, cx.author.site) {
+            Ok(())
+        } else {
+            Err("an invitation to a space that does not show this site to be in it")
         }
     }
 }

@@ -18,9 +18,10 @@ impl Realms {
         let OpenTicket { grant, places, note } = &ticket;
         let is_own = grant.realm == network && grant.issuer == self.own;
         let is_bounded = (1..=PLACES_MAX).contains(places) && note.len() <= NOTE_BYTES_MAX;
-        match is_own && is_bounded && !note.chars().any(char::is_control) {
-            true => Ok(Operation::Invite(ticket)),
-            false => Err(DecisionError::Ticket),
+        if is_own && is_bounded && !note.chars().any(char::is_control) {
+            Ok(Operation::Invite(ticket))
+        } else {
+            Err(DecisionError::Ticket)
         }
     }
 
@@ -32,9 +33,10 @@ impl Realms {
         let network = self.network().ok_or(DecisionError::NoMember)?;
         self.require_admin(network)?;
         let mut open = self.tickets().into_iter().filter(TicketStanding::is_open);
-        match open.any(|it| it.ticket == ticket) {
-            true => Ok(Operation::Withdraw { ticket }),
-            false => Err(DecisionError::NoTicket { ticket }),
+        if open.any(|it| it.ticket == ticket) {
+            Ok(Operation::Withdraw { ticket })
+        } else {
+            Err(DecisionError::NoTicket { ticket })
         }
     }
 

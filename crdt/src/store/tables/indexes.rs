@@ -41,8 +41,8 @@ pub enum IndexState {
 impl IndexRow {
     /// An index of a field.
     #[must_use]
-    pub fn new(field: &Field, state: IndexState) -> IndexRow {
-        IndexRow { kind: field.kind.map(|kind| kind.as_str().to_owned()), state }
+    pub fn new(field: &Field, state: IndexState) -> Self {
+        Self { kind: field.kind.map(|kind| kind.as_str().to_owned()), state }
     }
 
     /// The kind by which values are read.
@@ -53,6 +53,9 @@ impl IndexRow {
 }
 
 /// The indexes of a collection that have all records, by field.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn ready(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -72,6 +75,9 @@ pub fn ready(
 }
 
 /// Whether an index has all records.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
 pub fn is_ready(
     tables: &impl ReadTables,
     space: SpaceId,

@@ -46,9 +46,15 @@ pub const FORMAT: u32 = 12;
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {
     /// The value of one row.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
     fn scan(
         &self,
         prefix: &[u8],
@@ -57,6 +63,9 @@ pub trait ReadTables {
     ) -> Result<Vec<Row>, StoreError>;
 
     /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
     fn scan_back(
         &self,
         prefix: &[u8],
@@ -91,6 +100,9 @@ pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A row of a known kind. A row that does not decode means broken tables.
+///
+/// # Errors
+/// [`StoreError::Tables`] where the tables cannot be read or the row does not decode; `what` names it.
 pub fn row<T: DeserializeOwned>(
     tables: &(impl ReadTables + ?Sized),
     what: &'static str,
@@ -100,6 +112,9 @@ pub fn row<T: DeserializeOwned>(
 }
 
 /// The value of a row that was scanned.
+///
+/// # Errors
+/// [`StoreError::Tables`] where the value does not decode; `what` names the row.
 pub fn decode_row<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Result<T, StoreError> {
     codec::decode(what, value).map_err(|error| StoreError::Tables { reason: error.to_string() })
 }
@@ -108,6 +123,9 @@ pub fn decode_row<T: DeserializeOwned>(what: &'static str, value: &[u8]) -> Resu
 pub const SCAN_ROWS: usize = 1024;
 
 /// Walks over all rows with `prefix` after `after`, until `visit` returns false.
+///
+/// # Errors
+/// [`StoreError::Tables`] where the tables cannot be read, or as `visit` returns it.
 pub fn walk(
     tables: &(impl ReadTables + ?Sized),
     prefix: &[u8],
@@ -123,6 +141,9 @@ const WALK_BYTES: usize = 1 << 20;
 const FIRST_ROWS: usize = 4;
 
 /// As [`walk`], with at most `step` rows in memory at a time.
+///
+/// # Errors
+/// [`StoreError::Tables`] where the tables cannot be read, or as `visit` returns it.
 pub fn walk_by(
     tables: &(impl ReadTables + ?Sized),
     step: usize,

@@ -67,6 +67,9 @@ pub struct AlteredRow {
 
 impl<'a> RecordRow<'a> {
     /// Reads a row. One that does not decode means broken tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn decode(value: &'a [u8]) -> Result<Self, StoreError> {
         codec::decode("record row", value).map_err(broken)
     }
@@ -80,16 +83,25 @@ impl<'a> RecordRow<'a> {
     }
 
     /// What is live of the record, by all its changes.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn document(&self) -> Result<Document, StoreError> {
         Document::load(self.live).map_err(broken)
     }
 
     /// The record as it is read.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn view(&self) -> Result<View, StoreError> {
         View::of_saved(self.shown()).map_err(broken)
     }
 
     /// The record by all its changes, also where an event is shown without some.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn whole_view(&self) -> Result<View, StoreError> {
         View::of_saved(self.live).map_err(broken)
     }
@@ -99,6 +111,9 @@ impl<'a> RecordRow<'a> {
     }
 
     /// The fields of those names alone; `None` if the record is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn fields(&self, names: &BTreeSet<&str>) -> Result<Option<Fields>, StoreError> {
         View::fields_of_saved(self.shown(), names).map_err(broken)
     }
@@ -265,13 +280,12 @@ pub fn record_of_key(key: &[u8]) -> Option<RecordKey> {
 /// an origin, by chance or on purpose, is no repeat of what this one writes. But what became of a document that another
 /// program edited ([`Origin::is_of_document`]) holds for all sites.
 pub fn origin(space: SpaceId, site: SiteId, origin: &Origin) -> Vec<u8> {
-    let mut key = match origin.is_of_document() {
-        true => space_prefix(b'm', space),
-        false => {
-            let mut key = space_prefix(b'o', space);
-            key.extend_from_slice(&site.0);
-            key
-        }
+    let mut key = if origin.is_of_document() {
+        space_prefix(b'm', space)
+    } else {
+        let mut key = space_prefix(b'o', space);
+        key.extend_from_slice(&site.0);
+        key
     };
     key.extend_from_slice(&origin.number.to_be_bytes());
     key.extend_from_slice(origin.source.as_bytes());

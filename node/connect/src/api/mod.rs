@@ -98,9 +98,10 @@ fn configured<T>(
 /// There is no connector of a kind that is called so; there are these.
 fn unknown<'n>(kind: &str, known: impl Iterator<Item = &'n str>, name: &str) -> ApiError {
     let known: Vec<&str> = known.collect();
-    let known = match known.is_empty() {
-        true => "there are none".to_owned(),
-        false => format!("expected one of {}", known.join(", ")),
+    let known = if known.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("expected one of {}", known.join(", "))
     };
     let message = format!("this site has no {kind} {name:?}: {known}");
     ApiError::new(Code::NotFound, message).hint(format!(

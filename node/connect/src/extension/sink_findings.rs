@@ -36,9 +36,10 @@ fn of_sink(name: &str, report: &SinkReport, now_ms: i64) -> Vec<Finding> {
         "failed" => say(Severity::Error, format!("does not work: {reason}"), since, None),
         "superseded" => say(Severity::Warning, reason, since, None),
         "backing-off" => {
-            let severity = match is_long(report.since_ms, BACKING_OFF_MS) {
-                true => Severity::Error,
-                false => Severity::Warning,
+            let severity = if is_long(report.since_ms, BACKING_OFF_MS) {
+                Severity::Error
+            } else {
+                Severity::Warning
             };
             say(severity, format!("backing off: {reason}"), since, None);
         }

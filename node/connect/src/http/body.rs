@@ -110,9 +110,10 @@ impl Body {
     }
 
     fn failed(&mut self, error: io::Error) -> BadBody {
-        match self.sink_mut().is_over {
-            true => BadBody::Long { max: self.max },
-            false => BadBody::Damaged(error),
+        if self.sink_mut().is_over {
+            BadBody::Long { max: self.max }
+        } else {
+            BadBody::Damaged(error)
         }
     }
 }

@@ -133,15 +133,13 @@ impl Exchange {
             status: Some(status),
             what,
         };
-        match status.is_success() {
-            true => {
-                let bytes = self.body(response, self.bounds.body_max).await.map_err(broken)?;
-                let body =
-                    body::text(&headers, bytes).map_err(|error| broken(error.to_string()))?;
-                Ok(Incoming { status, headers, body })
-            }
+        if status.is_success() {
+            let bytes = self.body(response, self.bounds.body_max).await.map_err(broken)?;
+            let body = body::text(&headers, bytes).map_err(|error| broken(error.to_string()))?;
+            Ok(Incoming { status, headers, body })
+        } else {
             // What is wrong with its body does not matter beside what its status says.
-            false => Ok(Incoming { status, headers, body: self.refusal(response).await }),
+            Ok(Incoming { status, headers, body: self.refusal(response).await })
         }
     }
 

@@ -173,10 +173,11 @@ impl Service {
                 let (headers, used) = inner.signed(auth, request, url, headers).await?;
                 let incoming = ask(headers.clone()).await?;
                 let is_refused = incoming.status == StatusCode::UNAUTHORIZED;
-                match is_refused && auth.refused(&used).await {
+                if is_refused && auth.refused(&used).await {
                     // A token can be taken back before its end; another is tried once.
-                    true => ask(inner.signed(auth, request, url, &headers).await?.0).await?,
-                    false => incoming,
+                    ask(inner.signed(auth, request, url, &headers).await?.0).await?
+                } else {
+                    incoming
                 }
             }
         };

@@ -174,10 +174,7 @@ impl Jobs {
     /// # Errors
     /// The file cannot be used.
     pub async fn open(folder: &Path) -> Result<Self, JobError> {
-        let store = match folder.join(FILE).exists() {
-            true => Some(opened(folder).await?),
-            false => None,
-        };
+        let store = if folder.join(FILE).exists() { Some(opened(folder).await?) } else { None };
         let (changes, _) = watch::channel(0);
         let folder = folder.to_owned();
         Ok(Self { folder, store: Mutex::new(store), at_work: StdMutex::default(), changes })
@@ -271,9 +268,10 @@ impl Jobs {
             .execute(store.connection())
             .await;
         done.map_err(|e| store.failed(e))?;
-        match state.is_end() {
-            true => drop(self.at_work().remove(&id)),
-            false => drop(self.at_work().entry(id).or_default()),
+        if state.is_end() {
+            self.at_work().remove(&id);
+        } else {
+            self.at_work().entry(id).or_default();
         }
         self.change();
         Ok(())

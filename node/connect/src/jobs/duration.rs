@@ -13,6 +13,9 @@ pub struct BadDuration {
 }
 
 /// Reads a duration.
+///
+/// # Errors
+/// [`BadDuration`] says what was found and how a duration is written.
 pub fn parse(text: &str) -> Result<Duration, BadDuration> {
     let bad = || BadDuration { found: text.to_owned() };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -81,9 +81,10 @@ fn check_http(config: &SinkConfig) -> Result<(), String> {
     let Some(create) = &config.create else {
         return Err("it has no [sink.create]: say how an object is created".to_owned());
     };
-    let one_of = |place: &str, found: &str, expected: &[&str]| match expected.contains(&found) {
-        true => Ok(()),
-        false => {
+    let one_of = |place: &str, found: &str, expected: &[&str]| {
+        if expected.contains(&found) {
+            Ok(())
+        } else {
             Err(format!("{place}: method is {found:?}, expected one of {}", expected.join(", ")))
         }
     };

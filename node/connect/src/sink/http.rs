@@ -337,17 +337,16 @@ fn is_gone(fault: &Fault) -> bool {
 
 /// The object's id in an answer. One without a body has its headers: `.headers.location`.
 async fn id_in(answer: &Answer, filter: &Filter) -> Result<Option<RemoteId>, Fault> {
-    let input = match answer.body.trim().is_empty() {
-        true => {
-            let header =
-                |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
-                    let value = value.to_str().ok()?;
-                    Some((name.as_str().to_owned(), Json::String(value.to_owned())))
-                };
-            let headers: Map<String, Json> = answer.headers.iter().filter_map(header).collect();
-            serde_json::json!({ "headers": headers })
-        }
-        false => answer.json()?,
+    let input = if answer.body.trim().is_empty() {
+        let header =
+            |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
+                let value = value.to_str().ok()?;
+                Some((name.as_str().to_owned(), Json::String(value.to_owned())))
+            };
+        let headers: Map<String, Json> = answer.headers.iter().filter_map(header).collect();
+        serde_json::json!({ "headers": headers })
+    } else {
+        answer.json()?
     };
     let outputs = filter.run(input).await;
     let outputs = outputs.map_err(|error| Fault {

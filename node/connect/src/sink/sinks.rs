@@ -429,17 +429,18 @@ impl SinkBeginning {
         let mut pause = RETRY;
         let since_ms = jiff::Timestamp::now().as_millisecond();
         loop {
-            let error = match self.config.kind == WEAVIATE {
-                true => match self.weaviate().await {
+            let error = if self.config.kind == WEAVIATE {
+                match self.weaviate().await {
                     Ok(parts) => {
                         return weaviate::WeaviateWorker::new(parts, asked, reported).run().await;
                     }
                     Err(error) => error.to_string(),
-                },
-                false => match self.parts().await {
+                }
+            } else {
+                match self.parts().await {
                     Ok(parts) => return SinkWorker::new(parts, asked, reported).run().await,
                     Err(error) => error.to_string(),
-                },
+                }
             };
 
             tracing::warn!(sink = %self.config.name, %error, "the sink cannot begin");

@@ -143,10 +143,7 @@ impl RemoteReader {
             let looked = self.look(groups.clone()).await?;
             let rows = rows.into_iter().zip(groups).zip(looked);
             let found = rows.map(|((row, (id, members)), looked)| async move {
-                match row.is_dirty {
-                    true => Ok(Finding::Open),
-                    false => self.find(id, members, looked).await,
-                }
+                if row.is_dirty { Ok(Finding::Open) } else { self.find(id, members, looked).await }
             });
             let mut found = stream::iter(found).buffered(concurrency);
             while let Some(found) = found.next().await {

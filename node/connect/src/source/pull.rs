@@ -100,12 +100,13 @@ impl Pull<'_> {
         next: Option<String>,
     ) -> Result<Option<String>, SourceFailure> {
         let Some(next) = next else { return Ok(None) };
-        match self.spool.knows_place(run.phase, &next).await? {
-            false => Ok(Some(next)),
-            true => Err(SourceFailure::Refused(format!(
+        if !self.spool.knows_place(run.phase, &next).await? {
+            Ok(Some(next))
+        } else {
+            Err(SourceFailure::Refused(format!(
                 "after {} pages the provider names a page that was read before as the next: its paging goes in a circle",
                 run.pages + 1
-            ))),
+            )))
         }
     }
 

@@ -149,6 +149,9 @@ impl Spool {
     }
 
     /// Something that the source remembers, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn recall<T: for<'a> Deserialize<'a>>(
         &mut self,
         name: &str,
@@ -163,6 +166,9 @@ impl Spool {
     }
 
     /// Remembers something.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn remember(&mut self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
         let text = serde_json::to_string(value);
         let text = text.map_err(|error| self.store.damaged(format!("{name}: {error}")))?;
@@ -172,6 +178,9 @@ impl Spool {
     }
 
     /// Forgets something.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn forget(&mut self, name: &str) -> Result<(), StoreError> {
         let done = sqlx::query("DELETE FROM memory WHERE name = ?").bind(name);
         let done = done.execute(self.store.connection()).await;
@@ -179,6 +188,9 @@ impl Spool {
     }
 
     /// The run that has begun and has not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn run(&mut self) -> Result<Option<SpooledRun>, StoreError> {
         let row = sqlx::query("SELECT body FROM run").fetch_optional(self.store.connection()).await;
         let Some(row) = row.map_err(|error| self.store.failed(error))? else { return Ok(None) };
@@ -188,6 +200,9 @@ impl Spool {
     }
 
     /// Begins a run: what an earlier one has read is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn begin(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         self.store.begin().await?;
         self.clear().await?;
@@ -196,12 +211,18 @@ impl Spool {
     }
 
     /// Keeps how far a run is.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn keep(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
         self.put_run(run).await
     }
 
     /// Keeps a page of objects together with how far the run is then; returns how many were there already. An object that
     /// comes again is kept as it came last.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_objects(
         &mut self,
         objects: &[Object],
@@ -242,6 +263,9 @@ impl Spool {
     }
 
     /// Keeps a page of ids that are gone together with how far the run is then.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_gone(&mut self, ids: &[String], run: &SpooledRun) -> Result<(), StoreError> {
         self.store.begin().await?;
         let ids = serde_json::to_string(ids);
@@ -254,6 +278,9 @@ impl Spool {
     }
 
     /// Whether a page of the run's list at hand had this place: paging goes in a circle then.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn knows_place(
         &mut self,
         phase: SpoolPhase,
@@ -265,6 +292,9 @@ impl Spool {
     }
 
     /// Keeps items that were refused.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_refused(&mut self, items: &[RefusedItem], run: u64) -> Result<(), StoreError> {
         for item in items {
             let sql = "INSERT INTO refused (id, what, run) VALUES (?, ?, ?)";
@@ -278,6 +308,9 @@ impl Spool {
     }
 
     /// The items that the last runs could not keep, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn refused(&mut self) -> Result<Vec<RefusedObject>, StoreError> {
         let sql = "SELECT number, id, what, run FROM refused ORDER BY number DESC";
         let rows = sqlx::query(sql).fetch_all(self.store.connection()).await;
@@ -296,6 +329,9 @@ impl Spool {
 
     /// Objects behind an id, in the order of their ids: at most `limit`, and no more behind the one with which their data
     /// passes so many bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn objects(
         &mut self,
         after: &str,
@@ -326,6 +362,9 @@ impl Spool {
     }
 
     /// An object that the run has read.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn object(&mut self, id: &str) -> Result<Option<Spooled>, StoreError> {
         let sql = "SELECT id, data, updated_at, fields FROM object WHERE id = ?";
         let row = sqlx::query(sql).bind(id).fetch_optional(self.store.connection()).await;
@@ -335,6 +374,9 @@ impl Spool {
 
     /// Ids that are gone, behind an id, and of each whether the last good run's list had it too and whether this run lists
     /// the object as well.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn gone(
         &mut self,
         after: &str,
@@ -352,6 +394,9 @@ impl Spool {
     }
 
     /// Which of these ids the run has listed, refused or found gone, with whether it is the last.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn listed(&mut self, ids: &[&str]) -> Result<BTreeMap<String, Listed>, StoreError> {
         let ids = serde_json::to_string(ids);
         let ids = ids.map_err(|error| self.store.damaged(error.to_string()))?;
@@ -373,6 +418,9 @@ impl Spool {
     }
 
     /// How many objects and ids the run has read.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn counts(&mut self) -> Result<(u64, u64), StoreError> {
         let sql = "SELECT (SELECT count(*) FROM object), (SELECT count(*) FROM gone)";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
@@ -384,6 +432,9 @@ impl Spool {
 
     /// Ends the run. `good`: where the next one begins; `None`: it failed or wrote nothing, and the next one begins where
     /// this one did.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the source's file cannot be written.
     pub async fn end(&mut self, good: Option<&LastGood>) -> Result<(), StoreError> {
         self.store.begin().await?;
         if let Some(good) = good {

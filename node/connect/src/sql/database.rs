@@ -153,6 +153,10 @@ pub struct Blind {
 }
 
 /// One database, and one connection to it.
+///
+/// # Errors
+/// All methods fail with [`DbError`], whose class says what to do: wait and try again, on a new connection if this one is
+/// gone, or let a person mend it. What was begun on the connection is then rolled back.
 #[async_trait]
 pub trait Database: Send {
     /// Which kind it is.

@@ -41,7 +41,7 @@ impl Office {
     }
 
     /// Starts a site that joins another's network.
-    pub(crate) async fn join(other: &Office, name: &str) -> Self {
+    pub(crate) async fn join(other: &Self, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("node");
         init(&data, name, false).unwrap();

@@ -305,9 +305,10 @@ impl Inner {
         if let Some((body, id)) =
             call.key.as_ref().filter(|_| self.knows_keys).and_then(|key| self.keys.get(key))
         {
-            return match *body == call.body {
-                true => (200, json!({ "id": id })),
-                false => (422, json!({ "error": "the key was used for another request" })),
+            return if *body == call.body {
+                (200, json!({ "id": id }))
+            } else {
+                (422, json!({ "error": "the key was used for another request" }))
             };
         }
         self.number += 1;

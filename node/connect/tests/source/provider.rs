@@ -40,7 +40,7 @@ pub(crate) struct Accounts {
     /// Whether the next page is always the same.
     pub(crate) is_circle: bool,
     /// Done to the accounts behind each answer.
-    pub(crate) moves: Option<fn(&mut Accounts)>,
+    pub(crate) moves: Option<fn(&mut Self)>,
 }
 
 /// Its clock stands: whatever is in the overlap of a run is asked for again by the next.
@@ -116,14 +116,13 @@ async fn answer(
     let mut state = state.lock().unwrap();
     state.asked.push(uri.to_string());
     state.headers = headers;
-    let mut response = match state.instead.is_empty() {
-        true => state.answer(uri.path(), &params),
-        false => {
-            let (status, body) = state.instead.remove(0);
-            let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
-            (StatusCode::from_u16(status).unwrap(), [(header::CONTENT_TYPE, kind)], body)
-                .into_response()
-        }
+    let mut response = if state.instead.is_empty() {
+        state.answer(uri.path(), &params)
+    } else {
+        let (status, body) = state.instead.remove(0);
+        let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+        (StatusCode::from_u16(status).unwrap(), [(header::CONTENT_TYPE, kind)], body)
+            .into_response()
     };
     if let Some(date) = &state.date {
         response.headers_mut().insert(header::DATE, date.parse().unwrap());

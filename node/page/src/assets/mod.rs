@@ -87,12 +87,11 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
         .is_some_and(|accepted| accepted.split(',').any(|one| one.trim() == "gzip"));
     let kind = [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, FOR_GOOD)];
     let vary = [(header::VARY, "accept-encoding")];
-    match is_packed {
-        true => {
-            let packed = [(header::CONTENT_ENCODING, "gzip")];
-            (kind, vary, packed, asset.packed.as_slice()).into_response()
-        }
-        false => (kind, vary, asset.content).into_response(),
+    if is_packed {
+        let packed = [(header::CONTENT_ENCODING, "gzip")];
+        (kind, vary, packed, asset.packed.as_slice()).into_response()
+    } else {
+        (kind, vary, asset.content).into_response()
     }
 }
 

@@ -40,9 +40,10 @@ fn standing(status: &StatusResponse) -> Option<Finding> {
 
 fn of_copies(t: &Texts, copies: &CopiesResponse) -> Finding {
     let what = say(t.two_copies, &[&copies.site_name]);
-    let what = match copies.addresses.is_empty() {
-        true => what,
-        false => format!("{what}: {}", copies.addresses.join(", ")),
+    let what = if copies.addresses.is_empty() {
+        what
+    } else {
+        format!("{what}: {}", copies.addresses.join(", "))
     };
     let found = Finding::new(Severity::Error, copies.site_name.clone(), what);
     Finding { since: copies.since.clone(), hint: Some(t.do_two_copies.to_owned()), ..found }

@@ -161,9 +161,10 @@ fn own_card(t: &Texts, status: &StatusResponse) -> Markup {
 
 /// Conflicts are counted up to 10,000.
 fn counted_up_to(t: &Texts, conflicts: u64) -> String {
-    match conflicts >= 10_000 {
-        true => say(t.conflicts_or_more, &[&shown::number(t, conflicts)]),
-        false => shown::counted(t, t.conflicts_n, conflicts),
+    if conflicts >= 10_000 {
+        say(t.conflicts_or_more, &[&shown::number(t, conflicts)])
+    } else {
+        shown::counted(t, t.conflicts_n, conflicts)
     }
 }
 

@@ -150,9 +150,10 @@ fn one(
     space: Option<&str>,
 ) -> Markup {
     let (reason, hint) = reason_of(t, &cause.reason);
-    let count = match cause.has_more_records {
-        true => say(t.more_than, &[&shown::counted(t, t.records_n, cause.record_count)]),
-        false => shown::counted(t, t.records_n, cause.record_count),
+    let count = if cause.has_more_records {
+        say(t.more_than, &[&shown::counted(t, t.records_n, cause.record_count)])
+    } else {
+        shown::counted(t, t.records_n, cause.record_count)
     };
     html! {
         article.card.conflict {

@@ -96,9 +96,10 @@ fn since(
     network: RealmId,
 ) -> Result<Since, ApiError> {
     let found = &frontier.network;
-    let realm = match *found == network.to_string() {
-        true => Some(network),
-        false => handle.in_space(found).ok().and_then(|handle| handle.realm().ok()),
+    let realm = if *found == network.to_string() {
+        Some(network)
+    } else {
+        handle.in_space(found).ok().and_then(|handle| handle.realm().ok())
     };
     let realm = realm.ok_or_else(|| {
         let message = format!("the frontier is of network {found}, this site belongs to {network}");

@@ -217,6 +217,9 @@ where
 }
 
 /// How many records a page is to have, by what was asked.
+///
+/// # Errors
+/// [`ApiError`] where it is none, or more than a page has.
 pub fn page_records(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked {
         None => Ok(PAGE_RECORDS),
@@ -245,6 +248,9 @@ pub(crate) fn page_after(asked: Option<String>) -> Result<Option<String>, ApiErr
 }
 
 /// How long to wait, as `30s` or `500ms`, at most `longest`.
+///
+/// # Errors
+/// [`ApiError`] where the text is no time, or longer than `longest`.
 pub fn wait_time(name: &str, text: &str, longest: Duration) -> Result<Duration, ApiError> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| time.try_into().ok());
     parsed.filter(|time| *time <= longest).ok_or_else(|| {

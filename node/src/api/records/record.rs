@@ -110,9 +110,10 @@ pub(crate) async fn get(
     Params(Meta { meta, at }): Params<Meta>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let answer = match documents::is_wanted(&headers) {
-        true => documents::answer(&handle, &address, at, &headers).await?,
-        false => fields(&handle, &address, Meta { meta, at }, &headers).await?,
+    let answer = if documents::is_wanted(&headers) {
+        documents::answer(&handle, &address, at, &headers).await?
+    } else {
+        fields(&handle, &address, Meta { meta, at }, &headers).await?
     };
     // One version of a record has two forms.
     Ok(([(header::VARY, header::ACCEPT.as_str())], answer).into_response())
@@ -340,15 +341,14 @@ async fn show(
     view: View,
 ) -> Result<Response, ApiError> {
     let tag = entity_tag(&view.version())?;
-    let body = match meta {
-        false => RecordBody::Fields(texts::fields(view)),
-        true => {
-            let naming = Naming::of(handle, &view).await?;
-            let conflicts = conflicts::of_view(&address.collection, &address.id, &view, &naming);
-            let heads = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
-            let (id, fields) = (address.id.clone(), texts::fields(view));
-            RecordBody::Record(RecordResponse { id, fields, heads, conflicts })
-        }
+    let body = if !meta {
+        RecordBody::Fields(texts::fields(view))
+    } else {
+        let naming = Naming::of(handle, &view).await?;
+        let conflicts = conflicts::of_view(&address.collection, &address.id, &view, &naming);
+        let heads = view.heads.iter().map(|head| HEXLOWER.encode(head)).collect();
+        let (id, fields) = (address.id.clone(), texts::fields(view));
+        RecordBody::Record(RecordResponse { id, fields, heads, conflicts })
     };
     Ok(([(header::ETAG, tag)], Json(body)).into_response())
 }

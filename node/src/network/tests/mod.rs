@@ -120,7 +120,7 @@ impl TestPeer {
         self.send(Command::SetMembers(members.iter().copied().collect::<BTreeSet<_>>())).await;
     }
 
-    async fn knows(&self, other: &TestPeer) {
+    async fn knows(&self, other: &Self) {
         let (peer, address) = (other.peer, other.address());
         self.send(Command::AddAddress { peer, address }).await;
     }
@@ -181,7 +181,7 @@ impl TestPeer {
     }
 
     /// Publishes numbered messages until `reader` gets one, so that the topic is known to carry.
-    async fn warm_up(&self, reader: &mut TestPeer, topic: &str) {
+    async fn warm_up(&self, reader: &mut Self, topic: &str) {
         for round in 0.. {
             let message = format!(" {} {round}", self.peer);
             self.publish(topic, &[WARM_UP, message.as_bytes()].concat()).await;

@@ -92,19 +92,19 @@ impl SegmentHeader {
     }
 
     /// Reads the header of segment `number`.
-    pub(super) fn decode(number: u32, bytes: &[u8]) -> SegmentHeader {
+    pub(super) fn decode(number: u32, bytes: &[u8]) -> Self {
         let fields = (u32_at(bytes, 8), u32_at(bytes, 12), u32_at(bytes, 16), u32_at(bytes, 20));
         let (Some(version), Some(found), Some(previous_end), Some(crc)) = fields else {
-            return SegmentHeader::Bad;
+            return Self::Bad;
         };
         if bytes[0..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[0..20]) != crc {
-            SegmentHeader::Bad
+            Self::Bad
         } else if version != SEGMENT_VERSION {
-            SegmentHeader::Version(version)
+            Self::Version(version)
         } else if found != number {
-            SegmentHeader::Bad
+            Self::Bad
         } else {
-            SegmentHeader::Sound { previous_end }
+            Self::Sound { previous_end }
         }
     }
 }
@@ -122,7 +122,7 @@ pub(super) struct FrameHeader {
 
 impl FrameHeader {
     /// Reads the header of a frame at `at`; `None` unless it is whole, sound and in its place.
-    pub(super) fn decode(at: Position, bytes: &[u8]) -> Option<FrameHeader> {
+    pub(super) fn decode(at: Position, bytes: &[u8]) -> Option<Self> {
         let header = bytes.get(..FRAME_HEADER_BYTES as usize)?;
         if header[0..4] != MARKER || u32_at(header, 16)? != header_crc(at, header) {
             return None;
@@ -130,7 +130,7 @@ impl FrameHeader {
         let len = u32_at(header, 4)?;
         let commit_distance = u32_at(header, 8)?;
         let sane = len as usize <= FRAME_BYTES_MAX && commit_distance <= offset_of(at);
-        sane.then_some(FrameHeader { len, commit_distance, crc: u32_at(header, 12)? })
+        sane.then_some(Self { len, commit_distance, crc: u32_at(header, 12)? })
     }
 
     /// True if `bytes` are the ones that this header was written for.

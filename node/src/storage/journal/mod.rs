@@ -58,8 +58,8 @@ pub struct JournalOptions {
 }
 
 impl Default for JournalOptions {
-    fn default() -> JournalOptions {
-        JournalOptions { segment_bytes_max: SEGMENT_BYTES_MAX, room_bytes: 256 << 10 }
+    fn default() -> Self {
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX, room_bytes: 256 << 10 }
     }
 }
 
@@ -168,11 +168,14 @@ impl Journal {
     /// A bad frame that no frame of a later commit follows is torn: it and what lies behind it
     /// belong to the last commit, which a crash interrupted (a drive may write its later pages
     /// first). With a later commit behind it, it once was durable: that is damage.
+    ///
+    /// # Errors
+    /// [`JournalOpenError`] where the disk fails, or the segments are not those of one journal.
     pub fn open(
         disk: Arc<dyn Disk>,
         applied_hint: Option<Position>,
         options: JournalOptions,
-    ) -> Result<(Journal, JournalReport), JournalOpenError> {
+    ) -> Result<(Self, JournalReport), JournalOpenError> {
         open::open(disk, applied_hint, options)
     }
 
@@ -183,7 +186,8 @@ impl Journal {
 
     /// Appends `frames` as one commit; see [`branchline_crdt::store::Store::append`].
     ///
-    /// Fails with [`StoreError::Unwritable`] and changes nothing when the disk does not take the
+    /// # Errors
+    /// [`StoreError::Unwritable`]; nothing changes when the disk does not take the
     /// frames, or (kind `InvalidInput`) when a frame is longer than [`FRAME_BYTES_MAX`] or all
     /// together than a segment.
     pub fn append(&mut self, frames: &[&[u8]]) -> Result<Vec<Position>, StoreError> {
@@ -195,6 +199,9 @@ impl Journal {
     /// `frame` must be as long as the frame was. Where the damage hides that length, it must at
     /// least fit; what then remains of the stretch stays damaged, under a position of its own.
     /// Repairing a sound frame with its own bytes does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the frame does not fit its place, or the disk fails.
     pub fn repair(&mut self, at: Position, frame: &[u8]) -> Result<(), StoreError> {
         append::repair(self, at, frame)
     }

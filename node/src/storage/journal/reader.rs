@@ -49,8 +49,8 @@ pub struct JournalVerified {
 }
 
 impl JournalShared {
-    pub(super) fn new(disk: Arc<dyn Disk>, state: JournalState) -> JournalShared {
-        JournalShared { disk, state: RwLock::new(state), files: Mutex::new(Vec::new()) }
+    pub(super) fn new(disk: Arc<dyn Disk>, state: JournalState) -> Self {
+        Self { disk, state: RwLock::new(state), files: Mutex::new(Vec::new()) }
     }
 
     // A thread that panicked while holding a lock left the maps whole: each change is one call.
@@ -140,8 +140,8 @@ fn unreadable(source: io::Error) -> StoreError {
 }
 
 impl JournalReader {
-    pub(super) fn new(shared: JournalShared) -> JournalReader {
-        JournalReader { shared: Arc::new(shared) }
+    pub(super) fn new(shared: JournalShared) -> Self {
+        Self { shared: Arc::new(shared) }
     }
 
     pub(super) fn shared(&self) -> &JournalShared {
@@ -150,6 +150,7 @@ impl JournalReader {
 
     /// One frame.
     ///
+    /// # Errors
     /// [`StoreError::Damaged`] if its bytes are not the ones written; [`StoreError::Unreadable`]
     /// if the disk fails, or (kind `NotFound`) no frame begins there.
     pub fn read(&self, at: Position) -> Result<Vec<u8>, StoreError> {
@@ -199,6 +200,9 @@ impl JournalReader {
 
     /// Sound frames strictly after `after` (`None`: from the first), in order: at least one if
     /// there is one, then as many as keep their sum within `bytes_max`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where the disk fails.
     pub fn scan(
         &self,
         after: Option<Position>,
@@ -299,6 +303,9 @@ impl JournalReader {
     }
 
     /// Bytes behind the frame at `at`, up to the end. `None`: behind nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where the disk fails.
     pub fn bytes_behind(&self, at: Option<Position>) -> Result<u64, StoreError> {
         let from = at.map(|at| self.place_behind(at)).transpose()?;
         let (first, offset) = from.map_or((0, 0), |from| (segment_of(from), offset_of(from)));
@@ -320,6 +327,9 @@ impl JournalReader {
     }
 
     /// Reads every frame. `progress` is given the bytes read so far and those in all.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where the disk fails. Damage is no error: the report counts it.
     pub fn verify_all(
         &self,
         progress: &mut dyn FnMut(u64, u64),

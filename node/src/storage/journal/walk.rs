@@ -23,10 +23,10 @@ pub enum DamageKind {
 impl fmt::Display for DamageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DamageKind::Header => "its header is unreadable",
-            DamageKind::Bytes => "its bytes do not match their checksum",
-            DamageKind::CutShort => "it runs past the end of its segment",
-            DamageKind::SegmentMissing => "its segment file is missing",
+            Self::Header => "its header is unreadable",
+            Self::Bytes => "its bytes do not match their checksum",
+            Self::CutShort => "it runs past the end of its segment",
+            Self::SegmentMissing => "its segment file is missing",
         })
     }
 }
@@ -62,9 +62,9 @@ impl Walk {
         offset: u32,
         end: u32,
         chunk_bytes: u32,
-    ) -> Walk {
+    ) -> Self {
         let offset = offset.max(SEGMENT_HEADER_BYTES);
-        Walk { file, number, offset, end, buffer: Vec::new(), buffer_start: offset, chunk_bytes }
+        Self { file, number, offset, end, buffer: Vec::new(), buffer_start: offset, chunk_bytes }
     }
 
     /// Offset of the next step.

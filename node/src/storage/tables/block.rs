@@ -102,7 +102,7 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Decompresses a block; `None` if it is not one.
-    pub(super) fn read(block: &[u8]) -> Option<Plain> {
+    pub(super) fn read(block: &[u8]) -> Option<Self> {
         let (len, frame) = block.split_first_chunk::<4>()?;
         let len = u32::from_le_bytes(*len) as usize;
         if len > ROWS_BYTES_MAX {
@@ -118,7 +118,7 @@ impl Plain {
             rows.push((bytes.len() - rest.len()) as u32);
             take_row(&mut rest)?;
         }
-        (bytes.len() == len).then_some(Plain { bytes, rows })
+        (bytes.len() == len).then_some(Self { bytes, rows })
     }
 
     /// How many rows there are.

@@ -90,9 +90,10 @@ impl TablesShared {
     /// Reads every item and compares each run's sum with the one that the manifest has.
     pub(super) fn compare_sums(&self) -> Result<(), StoreError> {
         tracing::debug!("the tables were not closed in order: reading every item");
-        match self.unsound_runs(&mut |_, _, _| {})?.is_empty() {
-            true => Ok(()),
-            false => Err(failed("a crash left rows that do not belong together")),
+        if self.unsound_runs(&mut |_, _, _| {})?.is_empty() {
+            Ok(())
+        } else {
+            Err(failed("a crash left rows that do not belong together"))
         }
     }
 

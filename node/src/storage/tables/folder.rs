@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::TablesOptions;
 use super::rows::{self, FORMAT, FORMAT_KEY};
-use super::{TablesOpenError, TablesOptions};
 use crate::storage::disk::{create_dir_private, create_private, sync_dir};
 
 /// Name of sled's folder in the data folder.
@@ -29,6 +29,38 @@ const SET_ASIDE_MAX: usize = 2;
 pub(super) const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How often to look whether the lock is free.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// Why the tables could not be opened, nor started over.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesOpenError {
+    /// The disk refused (full, read-only, no permission); nothing was set aside.
+    #[error("the tables cannot be opened: {source}")]
+    Io {
+        /// What the disk said.
+        #[from]
+        source: io::Error,
+    },
+    /// Even an empty folder cannot be used.
+    #[error("the tables in {} cannot be used even when empty: {reason}", path.display())]
+    Unusable {
+        /// sled's folder.
+        path: PathBuf,
+        /// What sled said.
+        reason: String,
+    },
+    /// sled does not come to an end.
+    #[error(
+        "the tables in {} have not opened within {} s: try again, they will then be rebuilt from the journal",
+        path.display(),
+        waited.as_secs()
+    )]
+    Stuck {
+        /// sled's folder.
+        path: PathBuf,
+        /// How long was waited for it.
+        waited: Duration,
+    },
+}
 
 /// Tables that were not usable and are out of the way now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +111,7 @@ impl SledFailure {
     /// The disk's refusal, if that is what it is: no fault of the tables, so nothing is gained by
     /// setting them aside.
     fn disk_refusal(&self) -> Option<io::Error> {
-        let SledFailure::Error(sled::Error::Io(error)) = self else {
+        let Self::Error(sled::Error::Io(error)) = self else {
             return None;
         };
         let refusals = [
@@ -100,8 +132,8 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 impl TablesFolder {
-    pub(super) fn new(data: &Path) -> TablesFolder {
-        TablesFolder { data: data.to_owned() }
+    pub(super) fn new(data: &Path) -> Self {
+        Self { data: data.to_owned() }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -263,10 +295,7 @@ impl TablesFolder {
 fn sync_files(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        match path.is_dir() {
-            true => sync_files(&path)?,
-            false => fs::File::open(path)?.sync_all()?,
-        }
+        if path.is_dir() { sync_files(&path)? } else { fs::File::open(path)?.sync_all()? }
     }
     sync_dir(folder)
 }

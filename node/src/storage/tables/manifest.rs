@@ -23,9 +23,9 @@ pub(super) struct Manifest {
 
 impl Manifest {
     /// The one that is stored; an empty one where none is.
-    pub(super) fn load(db: &sled::Db) -> Result<Manifest, StoreError> {
+    pub(super) fn load(db: &sled::Db) -> Result<Self, StoreError> {
         let Some(stored) = guarded(|| db.get(MANIFEST_KEY)).map_err(failed)? else {
-            return Ok(Manifest::default());
+            return Ok(Self::default());
         };
         let bytes = rows::decode(MANIFEST_KEY, &stored);
         let manifest = bytes.and_then(|bytes| codec::decode("manifest", bytes).ok());

@@ -88,9 +88,10 @@ impl Memory {
     /// When the generation that is being filled is to be written out; `None` while there is nothing in it.
     pub(super) fn due_in(&self, bytes: usize, age_max: Duration) -> Option<Duration> {
         let begun = self.filling.begun?;
-        match self.is_full(bytes) {
-            true => Some(Duration::ZERO),
-            false => Some(age_max.saturating_sub(begun.elapsed())),
+        if self.is_full(bytes) {
+            Some(Duration::ZERO)
+        } else {
+            Some(age_max.saturating_sub(begun.elapsed()))
         }
     }
 

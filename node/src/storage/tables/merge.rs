@@ -77,7 +77,7 @@ impl Merge {
         older: &[Arc<Run>],
         number: u64,
         blocks: &Blocks,
-    ) -> Result<Merge, StoreError> {
+    ) -> Result<Self, StoreError> {
         let mut cursors = Vec::with_capacity(inputs.len());
         for run in inputs {
             cursors.extend(Cursor::first(run, blocks)?);
@@ -85,7 +85,7 @@ impl Merge {
         let rows: u64 = inputs.iter().map(|run| run.head.rows).sum();
         let writer = RunWriter::new(number, rows as usize, older);
         let inputs = inputs.iter().map(|run| run.head.number).collect();
-        Ok(Merge { inputs, cursors, writer, is_oldest: older.is_empty(), steps: 0 })
+        Ok(Self { inputs, cursors, writer, is_oldest: older.is_empty(), steps: 0 })
     }
 
     /// The runs that are merged.
@@ -95,9 +95,9 @@ impl Merge {
 
     /// Takes up some of the rows.
     pub(super) fn step(
-        mut self: Box<Merge>,
+        mut self: Box<Self>,
         blocks: &Blocks,
-    ) -> Result<(Option<Box<Merge>>, Stepped), StoreError> {
+    ) -> Result<(Option<Box<Self>>, Stepped), StoreError> {
         self.steps += 1;
         let mut bytes = 0;
         while bytes < STEP_BYTES {
@@ -107,9 +107,10 @@ impl Merge {
                 let run = Arc::new(run);
                 return Ok((None, Stepped::Last { batch, run, is_only }));
             };
-            bytes += match self.block_alone(next) {
-                true => self.take_block(next, blocks)?,
-                false => self.take_row(next, blocks)?,
+            bytes += if self.block_alone(next) {
+                self.take_block(next, blocks)?
+            } else {
+                self.take_row(next, blocks)?
             };
         }
         let batch = self.writer.take_batch();

@@ -70,16 +70,15 @@ mod walk;
 mod write;
 mod writer;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
 pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
-pub use folder::SetAside;
 use folder::{Found, TablesFolder, guarded, let_go};
+pub use folder::{SetAside, TablesOpenError};
 use manifest::Manifest;
 use memory::Memory;
 use open::Open;
@@ -106,8 +105,8 @@ pub struct TablesOptions {
 }
 
 impl Default for TablesOptions {
-    fn default() -> TablesOptions {
-        TablesOptions {
+    fn default() -> Self {
+        Self {
             cache_bytes: 64 << 20,
             flush_every_ms: 500,
             generation_bytes: 4 << 20,
@@ -115,38 +114,6 @@ impl Default for TablesOptions {
             open_wait_max: Duration::from_secs(600),
         }
     }
-}
-
-/// Why the tables could not be opened, nor started over.
-#[derive(Debug, thiserror::Error)]
-pub enum TablesOpenError {
-    /// The disk refused (full, read-only, no permission); nothing was set aside.
-    #[error("the tables cannot be opened: {source}")]
-    Io {
-        /// What the disk said.
-        #[from]
-        source: io::Error,
-    },
-    /// Even an empty folder cannot be used.
-    #[error("the tables in {} cannot be used even when empty: {reason}", path.display())]
-    Unusable {
-        /// sled's folder.
-        path: PathBuf,
-        /// What sled said.
-        reason: String,
-    },
-    /// sled does not come to an end.
-    #[error(
-        "the tables in {} have not opened within {} s: try again, they will then be rebuilt from the journal",
-        path.display(),
-        waited.as_secs()
-    )]
-    Stuck {
-        /// sled's folder.
-        path: PathBuf,
-        /// How long was waited for it.
-        waited: Duration,
-    },
 }
 
 /// The tables. Clones share them; [`Tables::apply`] and [`Tables::clear`] are for one writer.
@@ -218,10 +185,13 @@ fn bad_row(stored_key: &[u8]) -> StoreError {
 impl Tables {
     /// Opens the tables in the data folder `data`. Unsound ones are set aside: then they are
     /// empty, [`Tables::applied`] is `None`, and the caller rebuilds them from the journal.
+    ///
+    /// # Errors
+    /// [`TablesOpenError`] where the disk fails, and setting the tables aside does not help.
     pub fn open(
         data: &Path,
         options: TablesOptions,
-    ) -> Result<(Tables, Option<SetAside>), TablesOpenError> {
+    ) -> Result<(Self, Option<SetAside>), TablesOpenError> {
         let folder = TablesFolder::new(data);
         let (db, found) = folder.open(options)?;
         let state = RwLock::new(TablesState::open(db, options));
@@ -234,21 +204,30 @@ impl Tables {
             }
         };
         shared.start()?;
-        Ok((Tables { handle: Arc::new(TablesHandle { shared }) }, set_aside))
+        Ok((Self { handle: Arc::new(TablesHandle { shared }) }, set_aside))
     }
 
     /// Sets the tables aside and begins empty ones.
+    ///
+    /// # Errors
+    /// [`TablesOpenError`] where the disk fails.
     pub fn set_aside(&self, reason: String) -> Result<Option<SetAside>, TablesOpenError> {
         self.shared().set_aside(reason)
     }
 
     /// The value of row `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.shared().state().open_ref()?.get(key)
     }
 
     /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most
     /// `limit`: one state of the tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
     pub fn scan(
         &self,
         prefix: &[u8],
@@ -260,6 +239,9 @@ impl Tables {
 
     /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most
     /// `limit`: one state of the tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
     pub fn scan_back(
         &self,
         prefix: &[u8],
@@ -283,6 +265,9 @@ impl Tables {
     /// Applies all writes (`None` deletes; of several to one key the last counts) and the applied
     /// position: readers see all of it or nothing. Waits where sled does not follow. Fails once
     /// sled has failed, whenever that was; then nothing is served until [`Tables::clear`].
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
     pub fn apply(
         &self,
         writes: Vec<RowWrite>,
@@ -317,21 +302,33 @@ impl Tables {
     }
 
     /// How far into the journal the tables have come.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
     pub fn applied(&self) -> Result<Option<Position>, StoreError> {
         Ok(self.shared().state().open_ref()?.applied)
     }
 
     /// Empties the tables, whatever state sled is in.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the disk fails.
     pub fn clear(&self) -> Result<(), StoreError> {
         self.shared().clear()
     }
 
     /// Writes out what is in memory. Saves replaying after a restart; nothing depends on it.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the disk fails.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.shared().write_out()
     }
 
     /// Bytes on disk. Looks at every file of the folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the folder cannot be read.
     pub fn bytes_on_disk(&self) -> Result<u64, StoreError> {
         let state = self.shared().state();
         let db = &state.open_ref()?.blocks.db;
@@ -426,8 +423,8 @@ fn let_go_of(state: TablesState, path: &Path) -> bool {
 }
 
 impl TablesState {
-    fn open(db: sled::Db, options: TablesOptions) -> TablesState {
-        TablesState::Open(Open {
+    fn open(db: sled::Db, options: TablesOptions) -> Self {
+        Self::Open(Open {
             blocks: Blocks::new(db, options.cache_bytes / 4),
             manifest: Manifest::default(),
             runs: Vec::new(),
@@ -436,31 +433,31 @@ impl TablesState {
         })
     }
 
-    fn failed(reason: &str) -> TablesState {
-        TablesState::Failed { db: None, reason: reason.to_owned() }
+    fn failed(reason: &str) -> Self {
+        Self::Failed { db: None, reason: reason.to_owned() }
     }
 
     fn open_ref(&self) -> Result<&Open, StoreError> {
         match self {
-            TablesState::Open(open) => Ok(open),
-            TablesState::Failed { reason, .. } => Err(failed(reason)),
+            Self::Open(open) => Ok(open),
+            Self::Failed { reason, .. } => Err(failed(reason)),
         }
     }
 
     fn open_mut(&mut self) -> Result<&mut Open, StoreError> {
         match self {
-            TablesState::Open(open) => Ok(open),
-            TablesState::Failed { reason, .. } => Err(failed(reason)),
+            Self::Open(open) => Ok(open),
+            Self::Failed { reason, .. } => Err(failed(reason)),
         }
     }
 
     /// Stops serving; sled's handle stays until the tables are cleared.
     fn fail(&mut self, reason: String) {
         let db = match self {
-            TablesState::Open(open) => Some(open.blocks.db.clone()),
-            TablesState::Failed { db, .. } => db.take(),
+            Self::Open(open) => Some(open.blocks.db.clone()),
+            Self::Failed { db, .. } => db.take(),
         };
-        *self = TablesState::Failed { db, reason };
+        *self = Self::Failed { db, reason };
     }
 }
 

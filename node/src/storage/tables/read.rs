@@ -36,9 +36,9 @@ impl Weighter<(u64, u32), Arc<Plain>> for ByMemory {
 
 impl Blocks {
     /// Blocks of which so many bytes are kept in memory.
-    pub(super) fn new(db: sled::Db, memory_bytes: u64) -> Blocks {
+    pub(super) fn new(db: sled::Db, memory_bytes: u64) -> Self {
         let count = (memory_bytes / BLOCK_MEMORY).max(1) as usize;
-        Blocks { db, kept: Arc::new(Cache::with_weighter(count, memory_bytes, ByMemory)) }
+        Self { db, kept: Arc::new(Cache::with_weighter(count, memory_bytes, ByMemory)) }
     }
 
     /// A block, kept for who asks for it next.
@@ -80,9 +80,10 @@ impl Blocks {
             let stored_key = rows::chunk_key(run.head.number, long.number, chunk);
             value.extend_from_slice(&self.stored(&stored_key)?);
         }
-        match value.len() as u64 == long.len {
-            true => Ok(Some(value)),
-            false => Err(bad_row(&rows::chunk_key(run.head.number, long.number, 0))),
+        if value.len() as u64 == long.len {
+            Ok(Some(value))
+        } else {
+            Err(bad_row(&rows::chunk_key(run.head.number, long.number, 0)))
         }
     }
 

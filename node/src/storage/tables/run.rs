@@ -57,9 +57,9 @@ pub(super) struct RunHead {
 
 impl RunHead {
     /// The head of a run that has nothing yet.
-    pub(super) fn new(number: u64) -> RunHead {
+    pub(super) fn new(number: u64) -> Self {
         let sum = Sum::default();
-        RunHead { number, rows: 0, superseded: 0, bytes: 0, sum, index_bytes: 0, index_pieces: 0 }
+        Self { number, rows: 0, superseded: 0, bytes: 0, sum, index_bytes: 0, index_pieces: 0 }
     }
 }
 
@@ -71,12 +71,12 @@ pub(super) struct Run {
 
 impl Run {
     /// A run that was written.
-    pub(super) fn new(head: RunHead, index: Index) -> Run {
-        Run { head, index }
+    pub(super) fn new(head: RunHead, index: Index) -> Self {
+        Self { head, index }
     }
 
     /// The run of this head.
-    pub(super) fn load(db: &sled::Db, head: RunHead) -> Result<Run, StoreError> {
+    pub(super) fn load(db: &sled::Db, head: RunHead) -> Result<Self, StoreError> {
         let mut packed = Vec::new();
         for piece in 0..head.index_pieces {
             let stored_key = rows::index_key(head.number, piece);
@@ -85,7 +85,7 @@ impl Run {
             packed.extend_from_slice(piece.ok_or_else(|| bad_row(&stored_key))?);
         }
         let index = Index::unpack(&packed, head.index_bytes);
-        Ok(Run { head, index: index.ok_or_else(|| bad_row(&rows::run_key(head.number)))? })
+        Ok(Self { head, index: index.ok_or_else(|| bad_row(&rows::run_key(head.number)))? })
     }
 
     /// How many blocks there are.
@@ -122,9 +122,9 @@ pub(super) struct Index {
 
 impl Index {
     /// For a run of at most so many rows.
-    pub(super) fn new(rows_max: usize) -> Index {
+    pub(super) fn new(rows_max: usize) -> Self {
         let words = (rows_max * FILTER_BITS).div_ceil(64).max(1);
-        Index { starts: Starts::default(), filter: filter_of(vec![0; words]) }
+        Self { starts: Starts::default(), filter: filter_of(vec![0; words]) }
     }
 
     /// Takes up the next block, by its first row. `None` if there is no room for it.
@@ -155,7 +155,7 @@ impl Index {
         Some(pieces)
     }
 
-    fn unpack(packed: &[u8], bytes: u64) -> Option<Index> {
+    fn unpack(packed: &[u8], bytes: u64) -> Option<Self> {
         let capacity = usize::try_from(bytes).ok().filter(|_| bytes <= INDEX_BYTES_MAX)?;
         let bytes = zstd::bulk::decompress(packed, capacity).ok()?;
         let (blocks, rest) = bytes.split_first_chunk()?;
@@ -170,7 +170,7 @@ impl Index {
         let is_sound =
             ends.is_sorted() && ends.last().is_none_or(|end| *end as usize == keys.len());
         let starts = Starts { keys: keys.to_vec(), ends };
-        (is_sound && !words.is_empty()).then(|| Index { starts, filter: filter_of(words) })
+        (is_sound && !words.is_empty()).then(|| Self { starts, filter: filter_of(words) })
     }
 }
 
@@ -209,9 +209,10 @@ impl Starts {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.get(middle).is_some_and(|start| start <= key) {
-                true => low = middle + 1,
-                false => high = middle,
+            if self.get(middle).is_some_and(|start| start <= key) {
+                low = middle + 1
+            } else {
+                high = middle
             }
         }
         low.checked_sub(1)

@@ -27,19 +27,19 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// The first row of a run; `None` if it has none.
-    pub(super) fn first(run: &Arc<Run>, blocks: &Blocks) -> Result<Option<Cursor>, StoreError> {
+    pub(super) fn first(run: &Arc<Run>, blocks: &Blocks) -> Result<Option<Self>, StoreError> {
         match run.blocks() {
             0 => Ok(None),
-            _ => Ok(Some(Cursor::new(run, Way::Up, 0, blocks.read(run, 0)?))),
+            _ => Ok(Some(Self::new(run, Way::Up, 0, blocks.read(run, 0)?))),
         }
     }
 
-    fn new(run: &Arc<Run>, way: Way, block: u32, plain: Arc<Plain>) -> Cursor {
+    fn new(run: &Arc<Run>, way: Way, block: u32, plain: Arc<Plain>) -> Self {
         let row = match way {
             Way::Up => 0,
             Way::Down => plain.len() - 1,
         };
-        Cursor { run: run.clone(), way, block, plain, row }
+        Self { run: run.clone(), way, block, plain, row }
     }
 
     /// The first row from `from` on, whose key begins with `prefix`.
@@ -49,7 +49,7 @@ impl Cursor {
         way: Way,
         prefix: &[u8],
         from: Bound<&[u8]>,
-    ) -> Result<Option<Cursor>, StoreError> {
+    ) -> Result<Option<Self>, StoreError> {
         let key = match from {
             Bound::Included(key) | Bound::Excluded(key) => Some(key),
             Bound::Unbounded => None,
@@ -63,7 +63,7 @@ impl Cursor {
             // All rows are behind.
             let first = run.start(0).filter(|first| way == Way::Up && first.starts_with(prefix));
             let Some(_) = first else { return Ok(None) };
-            return Ok(Some(Cursor::new(run, way, 0, blocks.get(run, 0)?)));
+            return Ok(Some(Self::new(run, way, 0, blocks.get(run, 0)?)));
         };
         let plain = blocks.get(run, block)?;
         let (row, is_here) = match (way, from) {
@@ -73,10 +73,11 @@ impl Cursor {
             (Way::Down, Bound::Included(key)) => here_or_before(plain.first_from(key, false)),
             (Way::Down, Bound::Excluded(key)) => here_or_before(plain.first_from(key, true)),
         };
-        let mut cursor = Cursor { run: run.clone(), way, block, plain, row };
-        let has_row = match is_here {
-            true => cursor.key().starts_with(prefix),
-            false => cursor.enter_next(prefix, |run, block| blocks.get(run, block))?,
+        let mut cursor = Self { run: run.clone(), way, block, plain, row };
+        let has_row = if is_here {
+            cursor.key().starts_with(prefix)
+        } else {
+            cursor.enter_next(prefix, |run, block| blocks.get(run, block))?
         };
         Ok(has_row.then_some(cursor))
     }
@@ -124,7 +125,7 @@ impl Cursor {
         };
         let Some(block) = next else { return Ok(false) };
         let plain = get(&self.run, block)?;
-        *self = Cursor::new(&self.run, self.way, block, plain);
+        *self = Self::new(&self.run, self.way, block, plain);
         Ok(self.key().starts_with(prefix))
     }
 

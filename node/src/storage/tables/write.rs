@@ -76,7 +76,7 @@ impl Turn {
 
 impl TablesShared {
     /// Starts the thread that writes. It keeps what is shared until [`Turn::end`].
-    pub(super) fn start(self: &Arc<TablesShared>) -> io::Result<()> {
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<()> {
         let shared = self.clone();
         let run = move || shared.write_when_due();
         thread::Builder::new().name("tables-write".to_owned()).spawn(run).map(|_| ())

@@ -23,8 +23,8 @@ pub(super) struct RunWriter {
 
 impl RunWriter {
     /// Begins run `number`, which will have at most so many rows and is newer than runs `older`.
-    pub(super) fn new(number: u64, rows_max: usize, older: &[Arc<Run>]) -> RunWriter {
-        RunWriter {
+    pub(super) fn new(number: u64, rows_max: usize, older: &[Arc<Run>]) -> Self {
+        Self {
             head: RunHead::new(number),
             older: older.to_vec(),
             index: Index::new(rows_max),

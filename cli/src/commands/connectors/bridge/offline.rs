@@ -37,9 +37,10 @@ pub(crate) async fn plan(global: &Global, name: &str, file: Option<&Path>) -> Re
     let declared = declared(&config, &bridge).await;
     let plan = survey::plan(&bridge, &config.data.join(FOLDER), &site, declared).await;
     let plan = plan.map_err(|error| unreachable_database(name, &error))?;
-    match global.json {
-        true => output::json(&plan)?,
-        false => output::lines(plan.to_string().trim_end())?,
+    if global.json {
+        output::json(&plan)?
+    } else {
+        output::lines(plan.to_string().trim_end())?
     }
     if plan.is_possible() { Ok(()) } else { Err(CliError::reported()) }
 }
@@ -87,9 +88,10 @@ fn find(
     let known: Vec<_> = bridges.iter().map(|bridge| bridge.name.clone()).collect();
     let Some(bridge) = bridges.into_iter().find(|bridge| bridge.name == name) else {
         let path = config.sections.path().display();
-        let known = match known.is_empty() {
-            true => "it has no [[bridge]]".to_owned(),
-            false => format!("it has {}", known.join(", ")),
+        let known = if known.is_empty() {
+            "it has no [[bridge]]".to_owned()
+        } else {
+            format!("it has {}", known.join(", "))
         };
         return Err(CliError::failed(format!("no bridge {name:?} stands in {path}: {known}"))
             .hint("name another file with --config FILE, or another folder with --data DIR"));
@@ -103,11 +105,10 @@ fn find(
 fn unreachable_database(name: &str, error: &BridgeNotReady) -> CliError {
     let is_refused =
         matches!(error, BridgeNotReady::Database(DbError { class: DbErrorClass::Config, .. }));
-    let hint = match is_refused {
-        true => {
-            "the bridge's user has to be let in, and to see the tables, before anything can be planned"
-        }
-        false => "see that the database runs, and that url and password_file are right",
+    let hint = if is_refused {
+        "the bridge's user has to be let in, and to see the tables, before anything can be planned"
+    } else {
+        "see that the database runs, and that url and password_file are right"
     };
     CliError::failed(format!("bridge {name}: {}", text_of(error))).hint(hint)
 }

@@ -45,9 +45,10 @@ fn show(item: &SetAsideItem) -> Result<(), CliError> {
         [("constraint", &item.constraint), ("column", &item.column), ("value", &item.value)];
     let details = details.into_iter().filter_map(|(what, text)| Some((what, text.as_ref()?)));
     let details: Vec<_> = details.map(|(what, text)| format!("{what} {}", visible(text))).collect();
-    match details.is_empty() {
-        true => Ok(()),
-        false => output::line(format_args!("   {}", details.join(", "))),
+    if details.is_empty() {
+        Ok(())
+    } else {
+        output::line(format_args!("   {}", details.join(", ")))
     }
 }
 

@@ -145,9 +145,10 @@ fn clock(moment: &str) -> String {
 
 fn at(moment: Timestamp, now: Timestamp, zone: TimeZone) -> String {
     let (moment, now) = (moment.to_zoned(zone.clone()), now.to_zoned(zone));
-    match moment.date() == now.date() {
-        true => moment.strftime("%H:%M").to_string(),
-        false => moment.strftime("%Y-%m-%d %H:%M").to_string(),
+    if moment.date() == now.date() {
+        moment.strftime("%H:%M").to_string()
+    } else {
+        moment.strftime("%Y-%m-%d %H:%M").to_string()
     }
 }
 

@@ -17,9 +17,10 @@ pub(crate) async fn verify(
     let request = VerifyRequest { table, repair };
     let answer: VerifiedResponse =
         context.client.post_patiently(&path(name, "/verify"), &request).await?;
-    match context.json {
-        true => output::json(&answer)?,
-        false => answer.tables.iter().try_for_each(show)?,
+    if context.json {
+        output::json(&answer)?
+    } else {
+        answer.tables.iter().try_for_each(show)?
     }
     let differing: u64 = answer.tables.iter().map(|table| table.differing).sum();
     match (differing, repair) {

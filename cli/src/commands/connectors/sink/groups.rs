@@ -32,9 +32,10 @@ pub(super) async fn list(
     let header =
         ["ID", "STATE", "REMOTE ID", "TOUCHED", "SYNCED", "DIGEST", "ATTEMPTS", "LAST ERROR"];
     let row = |group: SinkGroupResponse| {
-        let state = match group.outcome_unknown {
-            true => format!("{}, outcome unknown", group.state.replace('-', " ")),
-            false => group.state.replace('-', " "),
+        let state = if group.outcome_unknown {
+            format!("{}, outcome unknown", group.state.replace('-', " "))
+        } else {
+            group.state.replace('-', " ")
         };
         let digest = group.digest.unwrap_or_default().chars().take(12).collect();
         let error = visible(&group.last_error.unwrap_or_default());

@@ -68,10 +68,11 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
                 context.client.post_patiently(&path(&name, "/requeue"), &request).await?;
             let again = counted(answer.requeued, "item");
             say(context, &answer, format!("{again} tried again at once"))?;
-            match asked > answer.requeued {
-                true => Err(CliError::failed("some of these are not set aside (any more)")
-                    .hint(format!("`branchline sink errors {name}` shows what is"))),
-                false => Ok(()),
+            if asked > answer.requeued {
+                Err(CliError::failed("some of these are not set aside (any more)")
+                    .hint(format!("`branchline sink errors {name}` shows what is")))
+            } else {
+                Ok(())
             }
         }
         SinkCommand::Takeover { name, yes } => takeover(context, &name, yes).await,
@@ -87,17 +88,18 @@ async fn takeover(context: &Context, name: &str, yes: bool) -> Result<(), CliErr
         context.client.post(&path(name, "/takeover"), &json!({})).await?;
     say(context, &answer, format!("this site runs sink {name}, term {}", answer.term))?;
     let Some(from) = &answer.from else { return Ok(()) };
-    match answer.sends_all {
-        true => output::note(format_args!(
+    if answer.sends_all {
+        output::note(format_args!(
             "all objects and edges are sent once more, over those that are there, and what was deleted here is deleted there: \
-             `branchline sink status {name}` shows how far it is; {from} may send still until it hears of this, after which \
-             `branchline sink run {name} --full` puts right what it has sent meanwhile"
-        )),
-        false => output::note(format_args!(
+         `branchline sink status {name}` shows how far it is; {from} may send still until it hears of this, after which \
+         `branchline sink run {name} --full` puts right what it has sent meanwhile"
+        ))
+    } else {
+        output::note(format_args!(
             "{from} may push still until it hears of this: its requests say Branchline-Term: {}, those of this site {}",
             answer.term.saturating_sub(1),
             answer.term
-        )),
+        ))
     }
     Ok(())
 }

@@ -44,10 +44,7 @@ pub(super) async fn plan(context: &Context, name: &str, items: usize) -> Result<
 /// Shows what would be sent now.
 pub(super) async fn dry_run(context: &Context, name: &str, items: usize) -> Result<(), CliError> {
     let answer = planned(context, name, items).await?;
-    match context.json {
-        true => output::json(&answer),
-        false => show(&answer),
-    }
+    if context.json { output::json(&answer) } else { show(&answer) }
 }
 
 async fn planned(

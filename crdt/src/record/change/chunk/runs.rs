@@ -15,7 +15,7 @@ pub(super) trait Cell<'a>: Copy + PartialEq {
 }
 
 impl Cell<'_> for u64 {
-    fn read(input: &mut LebReader<'_>) -> Result<u64, LayoutFault> {
+    fn read(input: &mut LebReader<'_>) -> Result<Self, LayoutFault> {
         input.unsigned()
     }
 
@@ -25,7 +25,7 @@ impl Cell<'_> for u64 {
 }
 
 impl Cell<'_> for i64 {
-    fn read(input: &mut LebReader<'_>) -> Result<i64, LayoutFault> {
+    fn read(input: &mut LebReader<'_>) -> Result<Self, LayoutFault> {
         input.signed()
     }
 
@@ -65,7 +65,7 @@ enum Run<T> {
 }
 
 impl<'a, T: Cell<'a>> Runs<'a, T> {
-    pub(super) fn new(bytes: &'a [u8]) -> Runs<'a, T> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         let input = LebReader::new(bytes, "columns");
         Runs { input, run: None, left: 0, last: None, has_values: false }
     }
@@ -134,7 +134,7 @@ pub(super) struct Deltas<'a> {
 }
 
 impl<'a> Deltas<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Deltas<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Deltas { runs: Runs::new(bytes), last: 0 }
     }
 
@@ -160,7 +160,7 @@ pub(super) struct Booleans<'a> {
 }
 
 impl<'a> Booleans<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Booleans<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Booleans { input: LebReader::new(bytes, "columns"), value: None, left: 0 }
     }
 

@@ -84,10 +84,11 @@ fn write_columns(
     operations: &[RecordOperation],
 ) -> WriteColumns {
     let index = |actor: ActorBytes| -> u64 {
-        match actor == own {
-            true => 0,
+        if actor == own {
+            0
+        } else {
             // Every actor that is named is listed.
-            false => others.binary_search(&actor).map_or(u64::MAX, |at| at as u64 + 1),
+            others.binary_search(&actor).map_or(u64::MAX, |at| at as u64 + 1)
         }
     };
     let object = |operation: &RecordOperation| match operation.object {

@@ -93,9 +93,10 @@ pub(super) async fn plan(
 ) -> Result<Json<SinkPlanResponse>, ApiError> {
     let config = config(&inner, &name)?;
     let items_max = bounded("items", params.items, ITEMS, ITEMS_MAX)?;
-    let planned = match inner.runs() {
-        true => inner.sinks.plan(&config, items_max).await,
-        false => inner.sinks.plan_at_rest(&config, items_max).await,
+    let planned = if inner.runs() {
+        inner.sinks.plan(&config, items_max).await
+    } else {
+        inner.sinks.plan_at_rest(&config, items_max).await
     };
     let (counting, items) = planned.map_err(|error| not_ready(&error))?;
     let related = config.related.iter().map(|related| related.name().to_owned());

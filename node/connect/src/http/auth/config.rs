@@ -174,12 +174,13 @@ impl AuthConfig {
 
 impl AssertionConfig {
     fn check(&self) -> Result<(), String> {
-        match self.lifetime.is_zero() || self.lifetime > LIFETIME_MAX {
-            true => Err(format!(
+        if self.lifetime.is_zero() || self.lifetime > LIFETIME_MAX {
+            Err(format!(
                 "auth: the assertion's lifetime is {}: expected more than nothing and at most 1h",
                 duration::text(self.lifetime)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

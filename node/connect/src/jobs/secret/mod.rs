@@ -95,6 +95,9 @@ impl Serialize for SecretText {
 }
 
 /// Replaces `${NAME}` by environment variables and `${file:PATH}` by the first line of files.
+///
+/// # Errors
+/// [`SecretError`] where a variable is not set, a file cannot be read, or a reference does not end.
 pub fn complete(text: &str) -> Result<String, SecretError> {
     complete_with(text, &Redactor::default())
 }
@@ -124,6 +127,9 @@ pub fn complete_with(text: &str, redactor: &Redactor) -> Result<String, SecretEr
 }
 
 /// The first line of a file that holds a secret.
+///
+/// # Errors
+/// [`SecretError`] where the file cannot be read.
 pub fn read(path: &Path) -> Result<String, SecretError> {
     Ok(read_file(path)?.lines().next().unwrap_or_default().to_owned())
 }

@@ -242,10 +242,7 @@ impl SinkConfig {
     pub fn collections(&self) -> String {
         let of_objects: Vec<&str> =
             self.objects.iter().map(|object| object.collection.as_str()).collect();
-        match of_objects.is_empty() {
-            true => self.collection.clone(),
-            false => of_objects.join(", "),
-        }
+        if of_objects.is_empty() { self.collection.clone() } else { of_objects.join(", ") }
     }
 
     /// What of it is about Weaviate.

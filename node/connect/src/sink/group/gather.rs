@@ -20,6 +20,9 @@ pub trait GroupRecords {
     type Error;
 
     /// The fields of a record that is there and not deleted.
+    ///
+    /// # Errors
+    /// Why the record cannot be read now: the group is gathered again later.
     fn fields(&self, collection: &str, id: &str) -> Result<Option<Fields>, Self::Error>;
 }
 
@@ -121,9 +124,10 @@ pub fn gather<R: GroupRecords>(
     values.insert(shape.primary.clone(), json(group, primary));
     for (relation, of_relation) in shape.relations.iter().zip(related) {
         let mut all = of_relation.into_iter().map(|(id, fields)| json(&id, fields));
-        let value = match relation.many {
-            true => Json::Array(all.collect()),
-            false => all.next().unwrap_or(Json::Null),
+        let value = if relation.many {
+            Json::Array(all.collect())
+        } else {
+            all.next().unwrap_or(Json::Null)
         };
         values.insert(relation.name.clone(), value);
     }

@@ -232,11 +232,10 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn path_of(text: &str) -> Result<Path, String> {
     let path: Path = text.split('.').map(str::to_owned).collect();
-    match path.iter().any(String::is_empty) {
-        true => Err(format!(
-            "{text:?} is no field: expected NAME, or NAME.NAME for a field within a field"
-        )),
-        false => Ok(path),
+    if path.iter().any(String::is_empty) {
+        Err(format!("{text:?} is no field: expected NAME, or NAME.NAME for a field within a field"))
+    } else {
+        Ok(path)
     }
 }
 

@@ -202,9 +202,10 @@ impl Pusher {
             || made.watched.is_none()
             || made.watched != known.watched
             || known.error.is_some();
-        match known.digest.as_ref() == Some(&made.digest) || !abilities.update || !is_watched {
-            true => WantedItem::Unchanged,
-            false => WantedItem::Update(RemoteId(id), made),
+        if known.digest.as_ref() == Some(&made.digest) || !abilities.update || !is_watched {
+            WantedItem::Unchanged
+        } else {
+            WantedItem::Update(RemoteId(id), made)
         }
     }
 

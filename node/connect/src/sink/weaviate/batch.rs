@@ -72,9 +72,10 @@ mod tests {
     async fn sent(bad: &[u32], class: Class, status: u16) -> SentBatch {
         let items: Vec<u32> = (0..100).collect();
         let post = |part: Vec<u32>| async move {
-            match part.iter().any(|item| bad.contains(item)) {
-                true => Err(fault(class, status)),
-                false => Ok(vec![Fate::Confirmed; part.len()]),
+            if part.iter().any(|item| bad.contains(item)) {
+                Err(fault(class, status))
+            } else {
+                Ok(vec![Fate::Confirmed; part.len()])
             }
         };
         send(&items, post).await

@@ -155,9 +155,10 @@ impl Classes {
             }
         }
         let count = known.map_or(0, BTreeMap::len) + missing.len();
-        match count > PROPERTIES_MAX {
-            true => Err(format!("its class would have more than {PROPERTIES_MAX} properties")),
-            false => Ok(missing),
+        if count > PROPERTIES_MAX {
+            Err(format!("its class would have more than {PROPERTIES_MAX} properties"))
+        } else {
+            Ok(missing)
         }
     }
 

@@ -154,12 +154,11 @@ impl WeaviateConfig {
         let is_taken = self
             .object(&edge.collection)
             .is_some_and(|object| object.properties.contains_key(&edge.property));
-        match edge.field.is_empty() || is_taken {
-            true => {
-                Err("field is empty, or its property is one of the object's properties as well"
-                    .to_owned())
-            }
-            false => Ok(()),
+        if edge.field.is_empty() || is_taken {
+            Err("field is empty, or its property is one of the object's properties as well"
+                .to_owned())
+        } else {
+            Ok(())
         }
     }
 }

@@ -31,15 +31,14 @@ pub(in crate::sink) async fn plan(
     let (weaviate, filters) = parts(config)?;
     let mut state = WeaviateState::open(state::file(folder, &config.name)).await?;
     let progress = state.progress().await?;
-    let planned = match progress.listing.is_some() || progress.settings.is_empty() {
-        true => Err(SinkNotReady::Early(format!(
+    let planned = if progress.listing.is_some() || progress.settings.is_empty() {
+        Err(SinkNotReady::Early(format!(
             "sink {name} has not looked at all records yet: `branchline sink status {name}` shows how far it is",
             name = config.name
-        ))),
-        false => {
-            let looked = look(&weaviate, &filters, node, &mut state, items_max).await;
-            looked.map_err(SinkNotReady::from)
-        }
+        )))
+    } else {
+        let looked = look(&weaviate, &filters, node, &mut state, items_max).await;
+        looked.map_err(SinkNotReady::from)
     };
     state.close().await;
     planned
@@ -190,9 +189,10 @@ fn planned(row: ObjectRow, stand: ObjectStand, counting: &mut Counting) -> Optio
         }
         ObjectStand::Made(made) => {
             let action = if row.is_confirmed { "update" } else { "create" };
-            match row.is_confirmed {
-                true => counting.update += 1,
-                false => counting.create += 1,
+            if row.is_confirmed {
+                counting.update += 1
+            } else {
+                counting.create += 1
             }
             let representation = Some(Json::Object(made.properties));
             Some(PlannedItem { id, action, representation, error: row.error })

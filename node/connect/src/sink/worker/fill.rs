@@ -44,9 +44,10 @@ impl SinkWorker {
             due.into_iter().filter(|due| !self.flights.contains_key(&due.id)).collect();
         due.truncate(free);
         if due.is_empty() {
-            self.due_at_ms = match is_all {
-                true => self.state.next_due().await?.filter(|due| *due > now),
-                false => Some(now),
+            self.due_at_ms = if is_all {
+                self.state.next_due().await?.filter(|due| *due > now)
+            } else {
+                Some(now)
             };
             return Ok(false);
         }

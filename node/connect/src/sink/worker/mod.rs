@@ -124,10 +124,7 @@ impl Task for SinkWorker {
         loop {
             self.take_orders().await?;
             let is_listing = self.progress.phase != SinkPhase::Running;
-            let is_busy = match is_listing {
-                true => self.list().await?,
-                false => self.fill().await?,
-            };
+            let is_busy = if is_listing { self.list().await? } else { self.fill().await? };
             self.follow_run().await?;
             *pause = RETRY;
             self.say(None).await;

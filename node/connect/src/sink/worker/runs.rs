@@ -66,9 +66,10 @@ impl SinkWorker {
                 let ended = Some((now, "completed", None));
                 // One that has looked at groups and found nothing to send is none.
                 let is_none = run.counted.pushed() + run.counted.refused + run.counted.retried == 0;
-                match is_none && self.job.is_none() {
-                    true => self.state.drop_run(run.number).await?,
-                    false => self.state.keep_run(run.number, &run.counted, ended).await?,
+                if is_none && self.job.is_none() {
+                    self.state.drop_run(run.number).await?
+                } else {
+                    self.state.keep_run(run.number, &run.counted, ended).await?
                 }
                 self.run = None;
             } else if run.keep_at_ms <= now {
@@ -126,13 +127,12 @@ impl SinkWorker {
         let is_full = job.order.get("full").and_then(serde_json::Value::as_bool) == Some(true);
         self.jobs.set(job.id, JobState::Running, "").await?;
         self.back_off = super::BackOff::default();
-        match is_full {
-            true => self.list_again().await?,
-            false => {
-                // What was written before the run was asked for belongs to it.
-                self.catch_up().await?;
-                self.state.hurry(now_ms()).await?;
-            }
+        if is_full {
+            self.list_again().await?
+        } else {
+            // What was written before the run was asked for belongs to it.
+            self.catch_up().await?;
+            self.state.hurry(now_ms()).await?;
         }
         self.due_at_ms = Some(0);
         let (counted, total) = (Counted::default(), 0);

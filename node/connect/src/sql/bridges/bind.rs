@@ -16,6 +16,9 @@ use crate::sql::plan;
 pub type DeclaredKinds = BTreeMap<String, BTreeMap<String, FieldKind>>;
 
 /// What the schemas of a bridge's collections declare already.
+///
+/// # Errors
+/// [`BridgeNotReady`] where the node cannot be asked.
 pub async fn declared(
     node: &Handle,
     config: &BridgeConfig,
@@ -38,6 +41,9 @@ pub async fn declared(
 }
 
 /// Binds a bridge's tables. `known`: the numbers that tables have already.
+///
+/// # Errors
+/// [`BridgeNotReady`] where a table is not there, or cannot be bound as the configuration says.
 pub async fn bind(
     config: &BridgeConfig,
     database: &mut dyn Database,

@@ -81,7 +81,7 @@ pub enum BridgeNotReady {
         /// Which.
         bridge: String,
         /// Why.
-        source: Box<BridgeNotReady>,
+        source: Box<Self>,
     },
 }
 
@@ -401,12 +401,11 @@ impl BridgeBeginning {
         let node = node.map_err(|error| BridgeNotReady::Node(error.to_string()))?;
         let mut state = BridgeState::open(&self.state).await?;
         let progress = state.progress().await?;
-        let site = match progress.site.is_empty() {
-            false => progress.site,
-            true => {
-                let status = node.replica_status().await;
-                status.map_err(|error| BridgeNotReady::Node(error.to_string()))?.name
-            }
+        let site = if !progress.site.is_empty() {
+            progress.site
+        } else {
+            let status = node.replica_status().await;
+            status.map_err(|error| BridgeNotReady::Node(error.to_string()))?.name
         };
         let known = numbers(&mut state).await?;
         let mut database = connect(&self.config).await?;
@@ -422,6 +421,9 @@ impl BridgeBeginning {
 }
 
 /// Connects to a bridge's database.
+///
+/// # Errors
+/// [`BridgeNotReady`] where a secret is missing, or the database refuses the connection.
 pub async fn connect(config: &BridgeConfig) -> Result<Box<dyn Database>, BridgeNotReady> {
     let url = secret::complete(&config.url)?;
     let password = config.password_file.as_deref().map(secret::read).transpose()?;
@@ -449,6 +451,9 @@ pub fn place(config: &BridgeConfig) -> String {
 }
 
 /// Which kind of database a bridge's URL names.
+///
+/// # Errors
+/// [`BridgeNotReady`] where the URL names no database that is known.
 pub fn engine(config: &BridgeConfig) -> Result<Engine, BridgeNotReady> {
     let (scheme, _) = config.url.split_once(':').unwrap_or((&config.url, ""));
     match scheme {

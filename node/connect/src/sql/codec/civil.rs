@@ -74,10 +74,7 @@ pub(super) fn read_date(text: &str) -> Result<Date, CivilFault> {
 
 /// A time without zeros at the end of its second's fraction.
 pub(super) fn without_zeros(text: &str) -> &str {
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => text,
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 /// What is left of a text.
@@ -160,9 +157,10 @@ impl Text<'_> {
                 seconds = self.number(2)?;
             }
         }
-        match self.rest.is_empty() && hours < 24 && minutes < 60 && seconds < 60 {
-            true => Ok(Some(sign * (hours * 3600 + minutes * 60 + seconds))),
-            false => Err(FORM),
+        if self.rest.is_empty() && hours < 24 && minutes < 60 && seconds < 60 {
+            Ok(Some(sign * (hours * 3600 + minutes * 60 + seconds)))
+        } else {
+            Err(FORM)
         }
     }
 }

@@ -146,12 +146,13 @@ impl Codec {
     fn moment_without_zone(&self, when: When, digits: u8, value: &Value) -> Result<Cell, Misfit> {
         let Some(zone) = &self.options.zone else {
             // Texts can say the zone.
-            return match self.is_sqlite() || !matches!(self.kind, ColumnType::DateTime { .. }) {
-                true => Ok(self.written(when.shown, digits, "+00:00")),
-                false => Err(self.misfit(
-                    value,
-                    "a time without a zone, as the column has none; or say zone = \"Europe/Madrid\" or the like for the table",
-                )),
+            return if self.is_sqlite() || !matches!(self.kind, ColumnType::DateTime { .. }) {
+                Ok(self.written(when.shown, digits, "+00:00"))
+            } else {
+                Err(self.misfit(
+                value,
+                "a time without a zone, as the column has none; or say zone = \"Europe/Madrid\" or the like for the table",
+            ))
             };
         };
         let local = Timestamp::from_nanosecond(when.nanoseconds()).ok().and_then(|moment| {
@@ -291,19 +292,21 @@ impl Codec {
             TimeForm::Julian => julian(since),
             _ if since % unit == 0 || (is_whole_column && self.options.is_lossy) => {
                 let number = since.div_euclid(unit);
-                match self.is_sqlite() {
-                    true => number.try_into().ok().map(Cell::Integer),
-                    false => Some(Cell::text(number.to_string())),
+                if self.is_sqlite() {
+                    number.try_into().ok().map(Cell::Integer)
+                } else {
+                    Some(Cell::text(number.to_string()))
                 }
             }
             _ if is_whole_column => None,
             _ => {
                 let (whole, rest) = (since.div_euclid(unit), since.rem_euclid(unit));
                 let places = if unit == NANOSECONDS { 9 } else { 6 };
-                let sum = match whole < 0 {
+                let sum = if whole < 0 {
                     // -1 and 0.5 is -0.5.
-                    true => format!("-{}.{:0places$}", -(whole + 1), unit - rest),
-                    false => format!("{whole}.{rest:0places$}"),
+                    format!("-{}.{:0places$}", -(whole + 1), unit - rest)
+                } else {
+                    format!("{whole}.{rest:0places$}")
                 };
                 sum.parse().ok().map(Cell::Real)
             }

@@ -111,9 +111,12 @@ pub(super) fn check(
         let fits = infer(shape, false, options).map(|kind| format!(", use the kind {kind}"));
         Err(format!("{} cannot be a {field}{}", shape.declared, fits.unwrap_or_default()))
     };
-    let demand_lossy = |why: &str| match options.is_lossy {
-        true => Ok(()),
-        false => Err(format!("{why}; lossy = true for the table accepts that")),
+    let demand_lossy = |why: &str| {
+        if options.is_lossy {
+            Ok(())
+        } else {
+            Err(format!("{why}; lossy = true for the table accepts that"))
+        }
     };
     if options.form != TimeForm::Text && !field.is_time() {
         return Err(format!("form is for the kinds timestamp and datetime, not for {field}"));
@@ -172,12 +175,13 @@ pub(super) fn check(
                             the like for the table, or use the kind datetime"
                     .to_owned());
             }
-            match *digits > 3 {
-                true => demand_lossy(&format!(
+            if *digits > 3 {
+                demand_lossy(&format!(
                     "{} keeps {digits} digits of a second, a timestamp three: use the kind datetime",
                     shape.declared
-                )),
-                false => Ok(()),
+                ))
+            } else {
+                Ok(())
             }
         }
         (
@@ -225,21 +229,23 @@ pub(super) fn check(
 /// Whether all that the column holds are whole numbers of the node. Numbers that the database gives out are, whatever the
 /// column could hold beside them: they begin at 1, and any larger one is set aside.
 fn check_range(min: i128, max: i128, shape: &ColumnShape) -> Result<(), String> {
-    match shape.is_numbered || (min >= i64::MIN.into() && max <= i64::MAX.into()) {
-        true => Ok(()),
-        false => Err(format!(
+    if shape.is_numbered || (min >= i64::MIN.into() && max <= i64::MAX.into()) {
+        Ok(())
+    } else {
+        Err(format!(
             "{} holds up to {max}, and whole numbers of the node end at {}: use the kind decimal",
             shape.declared,
             i64::MAX
-        )),
+        ))
     }
 }
 
 fn check_counter(shape: &ColumnShape, field: FieldKind) -> Result<(), String> {
-    match field == FieldKind::Counter && shape.is_nullable {
-        true => Err("a counter always has a number, and the column may be NULL: make it NOT NULL"
-            .to_owned()),
-        false => Ok(()),
+    if field == FieldKind::Counter && shape.is_nullable {
+        Err("a counter always has a number, and the column may be NULL: make it NOT NULL"
+            .to_owned())
+    } else {
+        Ok(())
     }
 }
 
@@ -260,9 +266,10 @@ pub(super) fn infer(
         ColumnType::Bytes { .. } => FieldKind::Bytes,
         ColumnType::DateTime { digits, has_zone } => {
             let is_moment = *has_zone || options.zone.is_some();
-            match is_moment && *digits <= 3 && !is_key {
-                true => FieldKind::Timestamp,
-                false => FieldKind::Datetime,
+            if is_moment && *digits <= 3 && !is_key {
+                FieldKind::Timestamp
+            } else {
+                FieldKind::Datetime
             }
         }
         ColumnType::Text { .. }
@@ -324,12 +331,13 @@ pub(in crate::sql) fn check_key(
         | ColumnType::Other
         | ColumnType::Refused { .. } => false,
     };
-    match fits {
-        true => Ok(()),
-        false => Err(format!(
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
             "{} as {field} names no rows, since one value of it can be written in several ways: take whole numbers, text, a \
-             UUID or a date as the key",
+         UUID or a date as the key",
             shape.declared
-        )),
+        ))
     }
 }

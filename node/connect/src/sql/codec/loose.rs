@@ -22,12 +22,13 @@ impl Codec {
     pub(super) fn loose_to_cell(&self, value: &Value) -> Result<Cell, Misfit> {
         match (self.field, value) {
             (FieldKind::String | FieldKind::Text, Value::Str(text) | Value::Text(text)) => {
-                match looks_like_a_number(text) {
-                    true => Err(self.misfit(
-                        value,
-                        "a text that does not look like a number, since SQLite would make one of it: declare the column TEXT",
-                    )),
-                    false => Ok(Cell::text(text)),
+                if looks_like_a_number(text) {
+                    Err(self.misfit(
+                    value,
+                    "a text that does not look like a number, since SQLite would make one of it: declare the column TEXT",
+                ))
+                } else {
+                    Ok(Cell::text(text))
                 }
             }
             (FieldKind::String | FieldKind::Text, _) => Err(self.misfit(value, "a string")),

@@ -297,11 +297,10 @@ impl Codec {
         };
         let cell = self.to_cell(&value)?;
         // `007`, `+7` and `ABCD…` of a UUID are other ids than that of the row.
-        match self.id_text(&cell)? == text {
-            true => Ok(cell),
-            false => {
-                Err(self.misfit(text, "the form in which the column's own values are written"))
-            }
+        if self.id_text(&cell)? == text {
+            Ok(cell)
+        } else {
+            Err(self.misfit(text, "the form in which the column's own values are written"))
         }
     }
 

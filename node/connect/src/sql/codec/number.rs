@@ -136,9 +136,10 @@ impl Codec {
                     FieldKind::Boolean => self.boolean_in(value)?.into(),
                     _ => self.whole_in(value)?,
                 };
-                match number >= *min && number <= *max {
-                    true => self.whole_cell(number, value),
-                    false => Err(self.misfit(value, &format!("{min} to {max}"))),
+                if number >= *min && number <= *max {
+                    self.whole_cell(number, value)
+                } else {
+                    Err(self.misfit(value, &format!("{min} to {max}")))
                 }
             }
             (ColumnType::Decimal { digits }, _) => {

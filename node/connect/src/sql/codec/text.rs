@@ -51,10 +51,13 @@ impl Codec {
             },
             ColumnType::Time => Ok(Value::Str(civil::without_zeros(text).to_owned())),
             ColumnType::Uuid => self.uuid(text, cell).map(Value::Str),
-            ColumnType::Enum { labels } => match labels.contains(text) {
-                true => Ok(Value::Str(text.clone())),
-                false => Err(self.misfit(cell, &one_of(labels))),
-            },
+            ColumnType::Enum { labels } => {
+                if labels.contains(text) {
+                    Ok(Value::Str(text.clone()))
+                } else {
+                    Err(self.misfit(cell, &one_of(labels)))
+                }
+            }
             ColumnType::Set { labels } => {
                 let mut found = self.labels_in(text, labels, cell)?;
                 found.sort_unstable();
@@ -87,10 +90,13 @@ impl Codec {
             },
             ColumnType::Time => self.time_of_day_to_cell(text, value),
             ColumnType::Uuid => self.uuid(text, value).map(Cell::Text),
-            ColumnType::Enum { labels } => match labels.contains(text) {
-                true => Ok(Cell::text(text)),
-                false => Err(self.misfit(value, &one_of(labels))),
-            },
+            ColumnType::Enum { labels } => {
+                if labels.contains(text) {
+                    Ok(Cell::text(text))
+                } else {
+                    Err(self.misfit(value, &one_of(labels)))
+                }
+            }
             ColumnType::Set { labels } => {
                 let mut found = self.labels_in(text, labels, value)?;
                 let place = |label: &&str| labels.iter().position(|known| known == label);
@@ -177,9 +183,10 @@ impl Codec {
     fn check_decimal(&self, text: &str, found: impl super::misfit::Shown) -> Result<(), Misfit> {
         let is_decimal = Digits::read(text).is_some()
             && text.bytes().filter(u8::is_ascii_digit).count() <= DECIMAL_DIGITS_MAX;
-        match is_decimal {
-            true => Ok(()),
-            false => Err(self.misfit(found, "a decimal like -12.50 of at most 38 digits")),
+        if is_decimal {
+            Ok(())
+        } else {
+            Err(self.misfit(found, "a decimal like -12.50 of at most 38 digits"))
         }
     }
 
@@ -190,9 +197,10 @@ impl Codec {
                 8 | 13 | 18 | 23 => byte == b'-',
                 _ => byte.is_ascii_hexdigit(),
             });
-        match is_uuid {
-            true => Ok(text.to_ascii_lowercase()),
-            false => Err(self.misfit(found, "a UUID like 123e4567-e89b-12d3-a456-426614174000")),
+        if is_uuid {
+            Ok(text.to_ascii_lowercase())
+        } else {
+            Err(self.misfit(found, "a UUID like 123e4567-e89b-12d3-a456-426614174000"))
         }
     }
 
@@ -242,12 +250,11 @@ impl Codec {
         if fraction.len() <= digits {
             return Ok(Cell::text(shortest));
         }
-        match self.options.is_lossy {
-            true => {
-                let cut = format!("{clock}.{}", fraction.get(..digits).unwrap_or_default());
-                Ok(Cell::text(civil::without_zeros(&cut)))
-            }
-            false => Err(self.misfit(value, &format!("at most {digits} digits of a second"))),
+        if self.options.is_lossy {
+            let cut = format!("{clock}.{}", fraction.get(..digits).unwrap_or_default());
+            Ok(Cell::text(civil::without_zeros(&cut)))
+        } else {
+            Err(self.misfit(value, &format!("at most {digits} digits of a second")))
         }
     }
 

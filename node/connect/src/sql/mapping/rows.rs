@@ -121,11 +121,10 @@ impl Mapping {
         for (index, column, field) in self.fields() {
             match column.codec.to_value(row.get(index).unwrap_or(&Cell::Null)) {
                 Ok(Value::Counter(number)) => {
-                    match number.unsigned_abs() > INCREMENT_MAX.unsigned_abs() {
-                        true => misfits.push(too_much(field, number)),
-                        false => {
-                            found.counters.insert(field.clone(), number);
-                        }
+                    if number.unsigned_abs() > INCREMENT_MAX.unsigned_abs() {
+                        misfits.push(too_much(field, number))
+                    } else {
+                        found.counters.insert(field.clone(), number);
                     }
                 }
                 Ok(value) => {
@@ -270,9 +269,10 @@ impl Mapping {
     fn deleted_cell(&self, is_deleted: bool, at_ms: i64) -> Option<Cell> {
         let index = self.deleted?;
         if self.is_time(index) {
-            return match is_deleted {
-                true => self.columns.get(index)?.codec.now_cell(at_ms).ok(),
-                false => Some(Cell::Null),
+            return if is_deleted {
+                self.columns.get(index)?.codec.now_cell(at_ms).ok()
+            } else {
+                Some(Cell::Null)
             };
         }
         self.columns.get(index)?.codec.to_cell(&Value::Bool(is_deleted)).ok()

@@ -124,9 +124,10 @@ fn notes(table: &Bound, path: &CascadePath<'_>, row: &str) -> String {
         "branchline_rows".clone_into(&mut rows);
         from.clone_from(&rows);
     }
-    let with = match with.is_empty() {
-        true => String::new(),
-        false => format!("WITH RECURSIVE {} ", with.join(", ")),
+    let with = if with.is_empty() {
+        String::new()
+    } else {
+        format!("WITH RECURSIVE {} ", with.join(", "))
     };
     let key = key(table, &rows);
     format!("INSERT INTO {OUTBOX} (tbl, op, k) {with}SELECT {number}, 'L', {key} FROM {from};")

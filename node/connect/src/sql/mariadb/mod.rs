@@ -51,6 +51,9 @@ pub struct MariaDb {
 
 impl MariaDb {
     /// Connects: `mysql://USER@HOST:PORT/DATABASE`, with `sslmode`, `ssl-ca`, `ssl-cert`, `ssl-key` or `socket`.
+    ///
+    /// # Errors
+    /// [`DbError`] where the URL is none, or the server refuses the connection.
     pub async fn connect(url: &str, password: Option<&str>) -> Result<Self, DbError> {
         let mut session = MariadbSession::connect(url, password).await?;
         let rows = session.query("SELECT DATABASE(), CURRENT_USER()", Vec::new()).await?;

@@ -181,9 +181,12 @@ pub(super) fn cell_text_of_key(column: &ColumnShape, value: &str) -> String {
 /// The order of the key, and the condition that a row is behind a key whose values are bound in the order of the result.
 pub(super) fn behind(table: &Bound, after: Option<&Key>) -> (String, String, Vec<String>) {
     let columns: Vec<&ColumnShape> = table.key_columns().collect();
-    let sorted = |column: &ColumnShape| match sorts_by_text(column) {
-        true => format!("CAST({} AS CHAR)", name(&column.name)),
-        false => name(&column.name),
+    let sorted = |column: &ColumnShape| {
+        if sorts_by_text(column) {
+            format!("CAST({} AS CHAR)", name(&column.name))
+        } else {
+            name(&column.name)
+        }
     };
     let order: Vec<String> = columns.iter().map(|column| sorted(column)).collect();
     let Some(after) = after else { return (order.join(", "), "TRUE".to_owned(), Vec::new()) };

@@ -70,9 +70,10 @@ pub(super) fn kind(of: &MariadbDeclared<'_>) -> ColumnType {
 
 fn integer(bits: u32, is_unsigned: bool) -> ColumnType {
     let values = 1_i128.checked_shl(bits).unwrap_or(i128::MAX);
-    match is_unsigned {
-        true => ColumnType::Integer { min: 0, max: values - 1 },
-        false => ColumnType::Integer { min: -values / 2, max: values / 2 - 1 },
+    if is_unsigned {
+        ColumnType::Integer { min: 0, max: values - 1 }
+    } else {
+        ColumnType::Integer { min: -values / 2, max: values / 2 - 1 }
     }
 }
 

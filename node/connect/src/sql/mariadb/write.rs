@@ -280,9 +280,10 @@ pub(super) async fn mark(
     habits: &Habits,
 ) -> Result<(), DbError> {
     session.in_write()?;
-    let (set, cleared) = match habits.times.iter().any(|time| time == column) {
-        true => ("UTC_TIMESTAMP(6)", "NULL"),
-        false => ("1", "0"),
+    let (set, cleared) = if habits.times.iter().any(|time| time == column) {
+        ("UTC_TIMESTAMP(6)", "NULL")
+    } else {
+        ("1", "0")
     };
     let own = name(&table.table.name);
     let is_set = item(table.key.len());

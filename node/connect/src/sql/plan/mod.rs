@@ -152,9 +152,8 @@ impl Plan {
     ) -> Option<Mapping> {
         let Mapped { mapping, lines, refusals, warnings } = mapped;
         let name = shape.name.to_string();
-        let said = |Refusal { what, why }: Refusal| match what == name {
-            true => format!("{name}: {why}"),
-            false => format!("{name}, {what}: {why}"),
+        let said = |Refusal { what, why }: Refusal| {
+            if what == name { format!("{name}: {why}") } else { format!("{name}, {what}: {why}") }
         };
         self.refusals.extend(refusals.into_iter().map(said));
         self.warnings.extend(warnings.into_iter().map(|warning| format!("{name}: {warning}")));

@@ -52,6 +52,9 @@ pub struct Postgres {
 
 impl Postgres {
     /// Connects. `url`: as in the configuration; `password`: in place of one in the URL.
+    ///
+    /// # Errors
+    /// [`DbError`] where the URL is none, or the server refuses the connection.
     pub async fn connect(url: &str, password: Option<&str>) -> Result<Self, DbError> {
         let mut options = PgConnectOptions::from_str(url).map_err(|error| error::of(&error))?;
         if let Some(password) = password {

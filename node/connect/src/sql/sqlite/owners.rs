@@ -169,9 +169,10 @@ fn wrong(
     }
     // The group of what the bridge makes there, and of what the application does.
     let is_inherited = directory.mode & SETGID != 0;
-    let (mine, theirs) = match is_inherited {
-        true => (directory.group, Some(directory.group)),
-        false => (me.group, names.first_group(file.user)),
+    let (mine, theirs) = if is_inherited {
+        (directory.group, Some(directory.group))
+    } else {
+        (me.group, names.first_group(file.user))
     };
     let is_shared = mine == file.group && theirs.is_none_or(|group| group == file.group);
     // A file that everybody may write is no matter of groups.

@@ -124,9 +124,10 @@ pub(super) fn page(table: &Bound, is_first: bool) -> String {
         let values: Vec<String> = (0..names.len()).map(|place| format!("?{}", place + 3)).collect();
         conditions.push(format!("({}) > ({})", names.join(", "), values.join(", ")));
     }
-    let condition = match conditions.is_empty() {
-        true => String::new(),
-        false => format!(" WHERE {}", conditions.join(" AND ")),
+    let condition = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
     };
     format!(
         "SELECT {} FROM {}{condition} ORDER BY {} LIMIT ?1",

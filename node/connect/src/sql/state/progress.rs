@@ -51,6 +51,9 @@ pub struct Steps<'a> {
 
 impl BridgeState {
     /// How far the bridge has come.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn progress(&mut self) -> Result<Progress, StateError> {
         let sql = "SELECT site, token, epoch, server, generation, batch, applied, cursor, paused FROM bridge";
         let row = sqlx::query(sql).fetch_one(self.store.connection()).await;
@@ -72,6 +75,9 @@ impl BridgeState {
     }
 
     /// Makes steps durable, all or none.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
         self.store.begin().await?;
         self.take(steps).await?;
@@ -79,6 +85,9 @@ impl BridgeState {
     }
 
     /// Makes a plan durable, before it is written under its number.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep_plan(
         &mut self,
         progress: &Progress,
@@ -95,6 +104,9 @@ impl BridgeState {
     }
 
     /// The plan that was not finished.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn plan<T: DeserializeOwned>(&mut self) -> Result<Option<(i64, T)>, StateError> {
         let row =
             sqlx::query("SELECT batch, body FROM plan").fetch_optional(self.store.connection());
@@ -103,6 +115,9 @@ impl BridgeState {
     }
 
     /// The plan was written: its views hold.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn finish_plan(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
         self.store.begin().await?;
         self.store.run("DELETE FROM plan").await?;
@@ -111,6 +126,9 @@ impl BridgeState {
     }
 
     /// Makes an intent durable, before the database commits the batch of its number.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep_intent(&mut self, number: i64, intent: &Intent) -> Result<(), StateError> {
         let body = codec::encode(intent);
         let sql = "INSERT OR REPLACE INTO intent (number, body) VALUES (?, ?)";
@@ -119,6 +137,9 @@ impl BridgeState {
     }
 
     /// The intent of which it is not known whether its batch was committed.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn intent(&mut self) -> Result<Option<(i64, Intent)>, StateError> {
         let row =
             sqlx::query("SELECT number, body FROM intent").fetch_optional(self.store.connection());
@@ -127,6 +148,9 @@ impl BridgeState {
     }
 
     /// The batch of the intent was committed, and the steps say what holds; or it was not, and they are empty.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn finish_intent(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
         self.store.begin().await?;
         self.store.run("DELETE FROM intent").await?;
@@ -135,6 +159,9 @@ impl BridgeState {
     }
 
     /// Forgets plan and intent: a person has said which side holds.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn forget_unfinished(&mut self) -> Result<(), StateError> {
         self.store.begin().await?;
         self.store.run("DELETE FROM plan").await?;

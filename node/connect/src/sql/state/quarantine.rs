@@ -85,6 +85,9 @@ const RETRY_MS_MAX: i64 = 300_000;
 
 impl BridgeState {
     /// Sets items aside. One that was set aside before keeps its number, its first error and since when.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn set_aside(&mut self, items: &[Quarantined]) -> Result<(), StateError> {
         self.store.begin().await?;
         for item in items {
@@ -116,6 +119,9 @@ impl BridgeState {
     }
 
     /// What is set aside, by number; of one table or of all.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn quarantined(
         &mut self,
         table: Option<u32>,
@@ -128,6 +134,9 @@ impl BridgeState {
     }
 
     /// How much of a table is set aside.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn quarantined_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM quarantine WHERE tbl = ?").bind(table);
         let row = row.fetch_one(self.store.connection()).await;
@@ -137,6 +146,9 @@ impl BridgeState {
     }
 
     /// What of a table is to be tried again by now, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn due(
         &mut self,
         table: u32,
@@ -154,6 +166,9 @@ impl BridgeState {
     }
 
     /// These are to be tried again at once: what blocked them may have changed. `None`: all of them. Returns how many.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn hasten(&mut self, numbers: Option<&[i64]>) -> Result<u64, StateError> {
         let numbers = numbers.map(|numbers| serde_json::json!(numbers).to_string());
         let sql = "UPDATE quarantine SET retry_at = 0 \
@@ -164,6 +179,9 @@ impl BridgeState {
 
     /// Records that a foreign key or a unique index of the database keeps out are to be tried again: another row may have
     /// been all that was in the way.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn hasten_blocked(&mut self, now_ms: i64) -> Result<(), StateError> {
         let sql = "UPDATE quarantine SET retry_at = ?1 WHERE direction = 'apply' AND retry_at > ?1 AND code IN \
                    ('23503', '23505', '1062', '1451', '1452', '787', '1555', '2067')";
@@ -172,6 +190,9 @@ impl BridgeState {
     }
 
     /// Which of these names are set aside.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn set_aside_of(
         &mut self,
         table: u32,
@@ -188,6 +209,9 @@ impl BridgeState {
     }
 
     /// Items that are not set aside any more, by name.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn release(
         &mut self,
         table: u32,

@@ -101,6 +101,9 @@ impl TableState {
 
 impl BridgeState {
     /// The tables, by number.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn tables(&mut self) -> Result<Vec<TableState>, StateError> {
         let sql = "SELECT bound, phase, loaded_to, loaded_rows, stopped, stopped_at, settings FROM bridged_table ORDER BY number";
         let rows = sqlx::query(sql).fetch_all(self.store.connection()).await;
@@ -109,6 +112,9 @@ impl BridgeState {
     }
 
     /// Keeps a table as it is installed and begins to load it, or, where it is known, keeps its new shape alone.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep_table(&mut self, bound: &Bound, settings: &str) -> Result<(), StateError> {
         let text =
             serde_json::to_string(bound).map_err(|error| self.store.damaged(error.to_string()))?;
@@ -120,6 +126,9 @@ impl BridgeState {
     }
 
     /// Forgets a table with all that is known of it.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn drop_table(&mut self, number: u32) -> Result<(), StateError> {
         self.store.begin().await?;
         for sql in [
@@ -136,6 +145,9 @@ impl BridgeState {
     }
 
     /// A table has come to another phase.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn enter(&mut self, table: u32, phase: Phase) -> Result<(), StateError> {
         let sql = "UPDATE bridged_table SET phase = ?, loaded_to = NULL WHERE number = ?";
         let done = sqlx::query(sql).bind(phase.as_str()).bind(table);
@@ -144,6 +156,9 @@ impl BridgeState {
     }
 
     /// A table stops, or (`None`) goes on. `now_ms`: since 1970.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn stop_table(
         &mut self,
         table: u32,

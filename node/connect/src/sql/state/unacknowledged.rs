@@ -54,6 +54,9 @@ impl BridgeState {
     }
 
     /// What of a table is not confirmed.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn lagging(&mut self, table: u32) -> Result<Lagging, StateError> {
         let row = sqlx::query("SELECT count(*), min(since) FROM unacknowledged WHERE tbl = ?")
             .bind(table);
@@ -65,6 +68,9 @@ impl BridgeState {
     }
 
     /// The entries that hold unconfirmed rows of a table, oldest first, at most `limit`: author and number.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn unacknowledged_entries(
         &mut self,
         table: u32,
@@ -80,6 +86,9 @@ impl BridgeState {
     }
 
     /// The unconfirmed rows of an entry, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn unacknowledged_rows(
         &mut self,
         table: u32,
@@ -95,6 +104,9 @@ impl BridgeState {
     }
 
     /// Rows of a table that were not handed to a link yet, or so long ago (`before_ms`) that they count as lost.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn unsent(
         &mut self,
         table: u32,
@@ -111,6 +123,9 @@ impl BridgeState {
     }
 
     /// Rows whose earlier capture may be written back as sent or confirmed still, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn to_clear(
         &mut self,
         table: u32,
@@ -125,6 +140,9 @@ impl BridgeState {
     }
 
     /// Nothing of an earlier capture of these rows is written back any more.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep_cleared(&mut self, table: u32, keys: &[Key]) -> Result<(), StateError> {
         let keys: Vec<_> = keys.iter().map(Key::to_text).collect();
         let sql = "UPDATE unacknowledged SET cleared = 1 WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))";
@@ -132,6 +150,9 @@ impl BridgeState {
     }
 
     /// Rows were handed to a link (`None`: they count as lost).
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn keep_sent(
         &mut self,
         table: u32,
@@ -147,6 +168,9 @@ impl BridgeState {
     }
 
     /// Rows are confirmed.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn acknowledge(&mut self, table: u32, keys: &[Key]) -> Result<(), StateError> {
         let keys: Vec<_> = keys.iter().map(Key::to_text).collect();
         let sql =

@@ -41,6 +41,9 @@ const VIEWS_PER_STATEMENT: usize = 100;
 
 impl BridgeState {
     /// The views of these keys of a table.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn views(
         &mut self,
         table: u32,
@@ -53,6 +56,9 @@ impl BridgeState {
     }
 
     /// The views of these records of a table, by the record's id.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn views_of_records(
         &mut self,
         table: u32,
@@ -64,6 +70,9 @@ impl BridgeState {
     }
 
     /// Views of a table behind a key, as the state orders keys, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn views_behind(
         &mut self,
         table: u32,
@@ -89,6 +98,9 @@ impl BridgeState {
     }
 
     /// How many rows of a table the node knows.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn view_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM view WHERE tbl = ?").bind(table);
         let row = row.fetch_one(self.store.connection()).await;
@@ -98,6 +110,9 @@ impl BridgeState {
     }
 
     /// Forgets the views of a table.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
     pub async fn drop_views(&mut self, table: u32) -> Result<(), StateError> {
         let done = sqlx::query("DELETE FROM view WHERE tbl = ?").bind(table);
         let done = done.execute(self.store.connection()).await;

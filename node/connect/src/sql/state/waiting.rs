@@ -12,6 +12,9 @@ pub(super) const IS_DONE: &str =
 
 impl BridgeState {
     /// Records of a table that wait, at most `limit`; those that were set aside are left out.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn waiting(&mut self, table: u32, limit: usize) -> Result<Vec<String>, StateError> {
         let sql = "SELECT id FROM waiting w WHERE tbl = ?1 AND NOT EXISTS (SELECT 1 FROM quarantine q \
                    WHERE q.tbl = ?1 AND q.direction = 'apply' AND q.name = w.id) LIMIT ?2";
@@ -24,6 +27,9 @@ impl BridgeState {
     }
 
     /// How many records of a table wait.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn waiting_count(&mut self, table: u32) -> Result<u64, StateError> {
         let row = sqlx::query("SELECT count(*) FROM waiting WHERE tbl = ?").bind(table);
         let row = row.fetch_one(self.store.connection()).await;
@@ -33,6 +39,9 @@ impl BridgeState {
     }
 
     /// Whether more than so many records of a table wait. Counting all of them would take longer with each that does.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
     pub async fn waits_for_more(&mut self, table: u32, than: u64) -> Result<bool, StateError> {
         let sql = "SELECT 1 FROM waiting WHERE tbl = ? LIMIT 1 OFFSET ?";
         let than = i64::try_from(than).unwrap_or(i64::MAX);

@@ -102,9 +102,10 @@ impl BridgeWorker {
         direction: Direction,
         names: &[String],
     ) -> Result<(), BridgeFailure> {
-        match self.aside.contains(&table) {
-            true => Ok(self.state.release(table, direction, names).await?),
-            false => Ok(()),
+        if self.aside.contains(&table) {
+            Ok(self.state.release(table, direction, names).await?)
+        } else {
+            Ok(())
         }
     }
 

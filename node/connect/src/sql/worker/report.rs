@@ -128,9 +128,10 @@ impl BridgeWorker {
             self.counts.since_ms = now_ms();
         }
         let notes_waiting =
-            match failure.is_none() && self.progress.paused.is_none() && !self.stamp.is_empty() {
-                true => self.database.notes_waiting().await.unwrap_or_default(),
-                false => 0,
+            if failure.is_none() && self.progress.paused.is_none() && !self.stamp.is_empty() {
+                self.database.notes_waiting().await.unwrap_or_default()
+            } else {
+                0
             };
         self.counts.notes_since_ms = match (notes_waiting, self.counts.notes_since_ms) {
             (0, _) => None,

@@ -70,9 +70,10 @@ impl BridgeWorker {
         };
         let is_ours = |read: &Read| {
             !aside.contains(&read.key.to_text())
-                && match is_gone(mapping, Some(read)) {
-                    true => is_there(read),
-                    false => read.is_captured && mapping.is_deleted(&read.row).is_ok(),
+                && if is_gone(mapping, Some(read)) {
+                    is_there(read)
+                } else {
+                    read.is_captured && mapping.is_deleted(&read.row).is_ok()
                 }
         };
         let rows = rows.into_iter().filter(is_ours).collect();

@@ -183,10 +183,7 @@ fn cell(value: Option<&Value>) -> String {
 
 /// A text that no program takes for a formula.
 fn safe(text: &str) -> String {
-    match text.starts_with(FORMULA) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    }
+    if text.starts_with(FORMULA) { format!("'{text}") } else { text.to_owned() }
 }
 
 #[cfg(test)]

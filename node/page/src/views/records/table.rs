@@ -35,9 +35,10 @@ pub(super) async fn show(
     let schema = schema(&office, &asked.collection, asked.space()).await;
     let records = list.as_ref().map(|list| list.records.as_slice()).unwrap_or_default();
     let known = known_fields(schema.keys(), records);
-    let columns = match asked.columns.is_empty() {
-        true => known.iter().take(COLUMNS).cloned().collect(),
-        false => asked.columns.clone(),
+    let columns = if asked.columns.is_empty() {
+        known.iter().take(COLUMNS).cloned().collect()
+    } else {
+        asked.columns.clone()
     };
     let content = html! {
         p.crumbs { a href=(path_with("/records", &[("space", asked.space())])) { (t.records) } }
@@ -297,9 +298,10 @@ fn list_of(
     let parts: Option<Vec<_>> =
         by.iter().map(|(field, value)| sums::has(field, schema.get(field), value)).collect();
     let parts = parts?;
-    match parts.is_empty() {
-        true => Some(RecordQuery { by: None, sum: None, after: None, ..asked.clone() }.path()),
-        false => Some(asked.only(asked.and(&parts.join(" and "))).path()),
+    if parts.is_empty() {
+        Some(RecordQuery { by: None, sum: None, after: None, ..asked.clone() }.path())
+    } else {
+        Some(asked.only(asked.and(&parts.join(" and "))).path())
     }
 }
 

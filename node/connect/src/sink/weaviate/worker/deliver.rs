@@ -178,9 +178,10 @@ impl WeaviateWorker {
                     for edge in edges {
                         self.state.clear(&edge.name(), &due.id).await?;
                     }
-                    match due.is_confirmed {
-                        true => self.count(|counted| counted.updated += 1),
-                        false => self.count(|counted| counted.created += 1),
+                    if due.is_confirmed {
+                        self.count(|counted| counted.updated += 1)
+                    } else {
+                        self.count(|counted| counted.created += 1)
                     }
                 }
                 Fate::Refused(what) => {

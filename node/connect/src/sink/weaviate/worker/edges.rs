@@ -34,15 +34,14 @@ impl WeaviateWorker {
             }
             self.begin_run().await?;
             let (class, _) = ends(&self.config, &edge);
-            match self.classes.is_unique(class, &edge.property) {
-                true => self.send_edges(&edge, way, rows).await?,
-                false => {
-                    // Each object once, with all that it is to have.
-                    let mut seen = BTreeSet::new();
-                    let firsts = rows.into_iter().filter(|row| seen.insert(row.from.clone()));
-                    let firsts: Vec<EdgeRow> = firsts.collect();
-                    self.replace(&edge, way, firsts).await?;
-                }
+            if self.classes.is_unique(class, &edge.property) {
+                self.send_edges(&edge, way, rows).await?
+            } else {
+                // Each object once, with all that it is to have.
+                let mut seen = BTreeSet::new();
+                let firsts = rows.into_iter().filter(|row| seen.insert(row.from.clone()));
+                let firsts: Vec<EdgeRow> = firsts.collect();
+                self.replace(&edge, way, firsts).await?;
             }
             return Ok(true);
         }

@@ -218,12 +218,11 @@ impl WeaviateWorker {
         loop {
             self.take_orders().await?;
             let is_listing = self.progress.listing.is_some();
-            let is_busy = match is_listing {
-                true => self.list().await?,
-                false => {
-                    self.ask_first().await?;
-                    self.deliver().await?
-                }
+            let is_busy = if is_listing {
+                self.list().await?
+            } else {
+                self.ask_first().await?;
+                self.deliver().await?
             };
             self.follow_orders(is_busy).await?;
             *pause = RETRY;

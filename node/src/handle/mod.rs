@@ -1,5 +1,7 @@
 //! What a program holds of a running (or opened) node: writes, reads, membership.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -9,8 +11,7 @@ use branchline_crdt::inspect::verify::VerifyReport;
 use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::membership::{MAIN_SPACE, Ticket};
 use branchline_crdt::replica::{
-    Decision, DecisionError, HeldSpace, InviteError, JoinError, LocalTransaction, SiteStatus,
-    SpaceStatus, Status, WriteError, Written,
+    Decision, HeldSpace, LocalTransaction, SiteStatus, SpaceStatus, Status, WriteError, Written,
 };
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::ReadTables;
@@ -29,9 +30,10 @@ use crate::metrics::Metrics;
 use crate::network::{NetworkHandle, PeerInfo};
 use crate::peers::heard::HeardAt;
 use crate::peers::others::{Copies, Standing};
-use crate::site::SiteError;
 use crate::site::token::Token;
 use crate::storage::{Reader, Sizes, disk};
+
+pub use error::{NoNetwork, NoTicket, NotDecided, NotJoined, ReadError, SpaceNotFound, Stopped};
 
 /// A node, as programs use it. Cheap to clone; it stops working when the node stops.
 #[derive(Clone)]
@@ -99,104 +101,11 @@ pub struct NodeStatus {
     pub copies: Vec<Copies>,
 }
 
-/// The node has stopped, or failed while it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", match reason {
-    Some(reason) => format!("the node has failed: {reason}"),
-    None => "the node has stopped".to_owned(),
-})]
-pub struct Stopped {
-    /// Why, if it failed.
-    pub reason: Option<String>,
-}
-
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The site belongs to no network, so it has no records.
-    #[error(transparent)]
-    NoNetwork(#[from] NoNetwork),
-    /// The storage failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node stopped meanwhile.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-/// The site belongs to no network.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("this site belongs to no network yet: found one, or join one with a ticket")]
-pub struct NoNetwork;
-
-/// Why a space cannot be addressed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SpaceNotFound {
-    /// None is held here that is called so.
-    #[error("this site holds no space {found:?}")]
-    Unknown {
-        /// What was given.
-        found: String,
-    },
-    /// Several are.
-    #[error("{} spaces are called {found:?}: name one by its id, {}", ids.len(), ids.join(" or "))]
-    Ambiguous {
-        /// What was given.
-        found: String,
-        /// Their ids.
-        ids: Vec<String>,
-    },
-}
-
-/// Why there is no ticket.
-#[derive(Debug, thiserror::Error)]
-pub enum NoTicket {
-    /// The site may not invite.
-    #[error(transparent)]
-    Invite(#[from] InviteError),
-    /// A ticket without an address leads nowhere.
-    #[error(
-        "no address of this site is known to put into the ticket: run the node first, or give --address"
-    )]
-    NoAddress,
-    /// The ticket could not be made known.
-    #[error(transparent)]
-    Decision(#[from] DecisionError),
-    /// The machine gives no random bytes.
-    #[error("this machine gives no random bytes for the ticket's secret")]
-    NoRandomness,
-    /// The node stopped meanwhile.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-/// Why a ticket was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum NotJoined {
-    /// It cannot be used at this site.
-    #[error(transparent)]
-    Join(#[from] JoinError),
-    /// It could not be kept.
-    #[error(transparent)]
-    Site(#[from] SiteError),
-    /// The node stopped meanwhile.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-/// Why a decision of a member was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum NotDecided {
-    /// It cannot be made at this site.
-    #[error(transparent)]
-    Decision(#[from] DecisionError),
-    /// The node stopped meanwhile.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
 impl Handle {
     /// The same node, whose records, changes and entries are those of another space. `name`: the space's name, or its id.
+    ///
+    /// # Errors
+    /// [`SpaceNotFound`] where no space that is held here is called so, or several are.
     pub fn in_space(&self, name: &str) -> Result<Self, SpaceNotFound> {
         if name == MAIN_SPACE {
             return Ok(Self { realm: None, ..self.clone() });
@@ -219,6 +128,9 @@ impl Handle {
     }
 
     /// What stands for the network's id in the space that this addresses; in `main` it is that id.
+    ///
+    /// # Errors
+    /// [`NoNetwork`] before the site belongs to a network.
     pub fn realm(&self) -> Result<RealmId, NoNetwork> {
         self.realm.or_else(|| self.network_id()).ok_or(NoNetwork)
     }
@@ -232,11 +144,17 @@ impl Handle {
     }
 
     /// The private spaces that are held here, by name.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn spaces(&self) -> Result<Vec<SpaceStatus>, Stopped> {
         self.ask(Message::Spaces).await
     }
 
     /// The sites of the space that this addresses.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn sites(&self) -> Result<Vec<SiteStatus>, Stopped> {
         match self.realm {
             None => Ok(self.replica_status().await?.sites),
@@ -249,6 +167,10 @@ impl Handle {
     }
 
     /// Writes transactions, each judged on its own. Returns when what was written is durable.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped: whether the transactions were written is then unknown, unless they have
+    /// an origin and are repeated. Within, why each one was refused.
     pub async fn write(
         &self,
         transactions: Vec<LocalTransaction>,
@@ -281,6 +203,9 @@ impl Handle {
     }
 
     /// Reads the tables, away from the threads that serve the network. `SpaceId` is that of the records addressed.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the site is in no network, the tables fail, or the node has stopped.
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader, SpaceId) -> Result<T, StoreError> + Send + 'static,
@@ -295,6 +220,9 @@ impl Handle {
 
     /// As [`Handle::read`], on the calling thread if nobody is writing the tables. For a row or two, which take less
     /// time than to wake another thread.
+    ///
+    /// # Errors
+    /// [`ReadError`] as for [`Handle::read`].
     pub async fn read_briefly<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn ReadTables, SpaceId) -> Result<T, StoreError> + Send + 'static,
@@ -317,6 +245,9 @@ impl Handle {
     }
 
     /// Which other sites hold an entry durably, by their receipts: `Some(false)` where one shows that it does not.
+    ///
+    /// # Errors
+    /// [`ReadError`] as for [`Handle::read`].
     pub async fn holders(
         &self,
         entry: EntryId,
@@ -336,6 +267,10 @@ impl Handle {
     }
 
     /// A consumer of the feed of changes, of one collection or of all.
+    ///
+    /// # Errors
+    /// [`FeedError`] where the cursor is none of this feed, or it cannot be read now: a consumer that tries again
+    /// later misses nothing.
     pub async fn follow(
         &self,
         since: Since,
@@ -356,6 +291,9 @@ impl Handle {
     }
 
     /// What the node knows of itself and the others.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the tables cannot be read, or the node has stopped.
     pub async fn status(&self) -> Result<NodeStatus, ReadError> {
         let Seen { status: replica, standing, heard, copies } = self.look(Driver::seen).await?;
         let (sizes, damaged) = {
@@ -391,6 +329,9 @@ impl Handle {
     }
 
     /// What the replica knows: members, who lacks what.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn replica_status(&self) -> Result<Status, Stopped> {
         self.ask(Message::Status).await
     }
@@ -405,6 +346,9 @@ impl Handle {
     }
 
     /// The peers that the network layer knows; none where no node runs.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
         match &self.network {
             Some(network) => network.peers().await.map_err(|_| self.stopped()),
@@ -413,26 +357,42 @@ impl Handle {
     }
 
     /// Joins with a ticket: it is kept, and presented as soon as the node runs.
+    ///
+    /// # Errors
+    /// [`NotJoined`] where the site has a network or the ticket has expired, it cannot be kept, or the node has
+    /// stopped.
     pub async fn join(&self, ticket: Ticket) -> Result<(), NotJoined> {
         self.ask(|reply| Message::Join { ticket: Box::new(ticket), reply }).await?
     }
 
     /// Makes a decision of a member. Returns when it is durable.
+    ///
+    /// # Errors
+    /// [`NotDecided`] says why the site may not decide so, or that the node has stopped.
     pub async fn decide(&self, decision: Decision) -> Result<(), NotDecided> {
         Ok(self.ask(|reply| Message::Decide { decision, reply }).await??)
     }
 
     /// Reads the whole journal and all tables and compares them.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the tables cannot be read, or the node has stopped.
     pub async fn verify(&self) -> Result<VerifyReport, ReadError> {
         Ok(self.ask(Message::Verify).await??)
     }
 
     /// Rebuilds the tables from the journal.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the tables cannot be read, or the node has stopped.
     pub async fn rebuild(&self) -> Result<u64, ReadError> {
         Ok(self.ask(Message::Rebuild).await??)
     }
 
     /// What each site is called for people: members, sites that were members, and both under their former keys.
+    ///
+    /// # Errors
+    /// [`Stopped`] once the node has stopped.
     pub async fn names(&self) -> Result<BTreeMap<SiteId, String>, Stopped> {
         Ok(self.replica_status().await?.names())
     }
