@@ -24,13 +24,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    match bytes.len() as u64 > FILE_BYTES_MAX {
-        true => Err(format!(
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!(
             "ca_file {} has more than {FILE_BYTES_MAX} bytes: expected certificates in PEM",
             path.display()
-        )),
-        false => Ok(bytes),
+        ));
     }
+    Ok(bytes)
 }
 
 /// The authorities of a `ca_file`.
@@ -100,10 +100,8 @@ fn of_certificate(wrong: &CertificateError, host: &str) -> String {
             moment(time)
         ),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names = match presented.is_empty() {
-                true => "no name".to_owned(),
-                false => presented.join(", "),
-            };
+            let names =
+                if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
             format!(
                 "the certificate that answers at {host} is for {names}: expected one for {host}; the url has to name \
                  the service as its certificate does"
