@@ -62,7 +62,7 @@ impl<S: Store> Replica<S> {
             Task::Hear(heard) => links.hear_next(cx, batch, out, heard),
             Task::Judge(arrival) => batch.judge(cx, out, arrival)?,
             Task::BeginLife => {
-                self.begin_life();
+                self.author.incarnation = self.links.another_life(self.author, &self.realms);
                 Vec::new()
             }
             Task::Prove(arrival) => batch.prove(cx, arrival)?,

@@ -9,7 +9,7 @@ use super::batch::stage::{After, Stage};
 use super::batch::write::WriteError;
 use super::{DecisionError, Notice, Output, Replica, Validation};
 use crate::format::codec;
-use crate::ids::{Incarnation, RealmId, SpaceId};
+use crate::ids::{RealmId, SpaceId};
 use crate::log::entry::Entry;
 use crate::log::fork::ForkProof;
 use crate::membership::{Genesis, Ticket};
@@ -227,7 +227,7 @@ impl<S: Store> Replica<S> {
     /// # Errors
     /// [`StoreError`] where the journal cannot be read or the tables cannot be written.
     pub fn rebuild(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
-        self.begin_life();
+        self.author.incarnation = self.links.another_life(self.author, &self.realms);
         let ticket = self.realms.take_ticket();
         // What others said of what they hold is in no journal.
         let receipts = self.realms.clear();
@@ -260,20 +260,6 @@ impl<S: Store> Replica<S> {
         let (links, cx, _, out) = self.parts();
         links.pull_from_all(cx, out, space);
         Ok(())
-    }
-
-    /// Writes under another incarnation from now on. Two that were started of one image with its memory draw the same bytes;
-    /// what they hold is different, or they would not have noticed.
-    pub(super) fn begin_life(&mut self) {
-        let mut hasher = blake3::Hasher::new_derive_key("branchline 1 another life of a site");
-        hasher.update(&self.links.random.bytes());
-        hasher.update(&self.author.to_bytes());
-        for (_, logs) in self.realms.all_logs() {
-            hasher.update(&logs.digest());
-        }
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        self.author.incarnation = Incarnation::from_random(bytes);
     }
 
     /// Lets the tables catch up with the journal.

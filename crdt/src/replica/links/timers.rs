@@ -5,8 +5,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::Links;
 use super::peer::PullState;
-use crate::ids::{SiteId, SpaceId};
-use crate::replica::Now;
+use crate::ids::{Author, Incarnation, SiteId, SpaceId};
+use crate::replica::{Now, Realms};
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 pub(in crate::replica) const PULL_INTERVAL_MS: u64 = 10_000;
@@ -55,6 +55,24 @@ impl Random {
 }
 
 impl Links {
+    /// Another incarnation to write under. Two sites that were started of one image with its memory draw the same bytes;
+    /// what they hold is different, or they would not have noticed.
+    pub(in crate::replica) fn another_life(
+        &mut self,
+        author: Author,
+        realms: &Realms,
+    ) -> Incarnation {
+        let mut hasher = blake3::Hasher::new_derive_key("branchline 1 another life of a site");
+        hasher.update(&self.random.bytes());
+        hasher.update(&author.to_bytes());
+        for (_, logs) in realms.all_logs() {
+            hasher.update(&logs.digest());
+        }
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Incarnation::from_random(bytes)
+    }
+
     /// When the next pull, retry or receipt is due, a message has waited long enough, or news are to be
     /// said. `Replica::due_ms` adds tickets, damage and indexes.
     pub(in crate::replica) fn due_ms(&self) -> u64 {

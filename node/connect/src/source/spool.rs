@@ -149,7 +149,6 @@ impl Spool {
     }
 
     /// Something that the source remembers, by name.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn recall<T: for<'a> Deserialize<'a>>(
@@ -166,7 +165,6 @@ impl Spool {
     }
 
     /// Remembers something.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn remember(&mut self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
@@ -178,7 +176,6 @@ impl Spool {
     }
 
     /// Forgets something.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn forget(&mut self, name: &str) -> Result<(), StoreError> {
@@ -188,7 +185,6 @@ impl Spool {
     }
 
     /// The run that has begun and has not ended.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn run(&mut self) -> Result<Option<SpooledRun>, StoreError> {
@@ -200,7 +196,6 @@ impl Spool {
     }
 
     /// Begins a run: what an earlier one has read is gone.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn begin(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
@@ -211,7 +206,6 @@ impl Spool {
     }
 
     /// Keeps how far a run is.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn keep(&mut self, run: &SpooledRun) -> Result<(), StoreError> {
@@ -220,7 +214,6 @@ impl Spool {
 
     /// Keeps a page of objects together with how far the run is then; returns how many were there already. An object that
     /// comes again is kept as it came last.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_objects(
@@ -263,7 +256,6 @@ impl Spool {
     }
 
     /// Keeps a page of ids that are gone together with how far the run is then.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_gone(&mut self, ids: &[String], run: &SpooledRun) -> Result<(), StoreError> {
@@ -278,7 +270,6 @@ impl Spool {
     }
 
     /// Whether a page of the run's list at hand had this place: paging goes in a circle then.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn knows_place(
@@ -292,7 +283,6 @@ impl Spool {
     }
 
     /// Keeps items that were refused.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn add_refused(&mut self, items: &[RefusedItem], run: u64) -> Result<(), StoreError> {
@@ -308,7 +298,6 @@ impl Spool {
     }
 
     /// The items that the last runs could not keep, the latest first.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn refused(&mut self) -> Result<Vec<RefusedObject>, StoreError> {
@@ -329,7 +318,6 @@ impl Spool {
 
     /// Objects behind an id, in the order of their ids: at most `limit`, and no more behind the one with which their data
     /// passes so many bytes.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn objects(
@@ -362,7 +350,6 @@ impl Spool {
     }
 
     /// An object that the run has read.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn object(&mut self, id: &str) -> Result<Option<Spooled>, StoreError> {
@@ -374,7 +361,6 @@ impl Spool {
 
     /// Ids that are gone, behind an id, and of each whether the last good run's list had it too and whether this run lists
     /// the object as well.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn gone(
@@ -394,7 +380,6 @@ impl Spool {
     }
 
     /// Which of these ids the run has listed, refused or found gone, with whether it is the last.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn listed(&mut self, ids: &[&str]) -> Result<BTreeMap<String, Listed>, StoreError> {
@@ -418,7 +403,6 @@ impl Spool {
     }
 
     /// How many objects and ids the run has read.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be read, or is damaged.
     pub async fn counts(&mut self) -> Result<(u64, u64), StoreError> {
@@ -432,7 +416,6 @@ impl Spool {
 
     /// Ends the run. `good`: where the next one begins; `None`: it failed or wrote nothing, and the next one begins where
     /// this one did.
-    ///
     /// # Errors
     /// [`StoreError`] where the source's file cannot be written.
     pub async fn end(&mut self, good: Option<&LastGood>) -> Result<(), StoreError> {
