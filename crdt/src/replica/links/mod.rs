@@ -12,6 +12,7 @@ pub(in crate::replica) mod repair;
 pub(in crate::replica) mod serve;
 pub(in crate::replica) mod sync;
 pub(in crate::replica) mod timers;
+pub(in crate::replica) mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 

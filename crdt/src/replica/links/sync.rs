@@ -299,7 +299,12 @@ impl Links {
             return Ok(());
         }
         if !state.is_busy() {
-            state.begin(parts.cloned());
+            if self.is_put_off(cx, from, space) {
+                return Ok(());
+            }
+            if let Some(state) = self.peers.get_mut(&from).and_then(|it| it.pulls.get_mut(&space)) {
+                state.begin(parts.cloned());
+            }
         }
         self.pull_more(cx, batch, out, from, space)
     }
@@ -407,7 +412,9 @@ impl Links {
                     Entries { from, space, request, packed, until },
                 );
             }
-            Outcome::SendFrontier(parts) if request.asked == Asked::Probe => {
+            Outcome::SendFrontier(parts)
+                if request.asked == Asked::Probe && !self.is_put_off(cx, from, space) =>
+            {
                 self.pull_parts(cx, batch, out, from, space, &parts)?;
             }
             Outcome::SendFrontier(_) | Outcome::Revoked(_) => {}

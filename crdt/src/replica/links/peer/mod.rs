@@ -116,6 +116,8 @@ pub(in crate::replica) struct PullState {
     pub(in crate::replica) sent_ms: u64,
     /// Pull again at this time.
     pub(in crate::replica) retry_ms: Option<u64>,
+    /// How often in a row it was put off, because another peer sends the same.
+    pub(in crate::replica) put_off: u32,
     /// When lost entries were last asked of this peer.
     pub(in crate::replica) lost_ms: Option<u64>,
 }
@@ -230,6 +232,12 @@ impl PullState {
     /// Whether anything is under way: other pulls wait for its end.
     pub(in crate::replica) fn is_busy(&self) -> bool {
         self.in_flight.is_some() || !self.preparing.is_empty()
+    }
+
+    /// Whether entries are on their way, or being taken in.
+    pub(in crate::replica) fn brings_entries(&self) -> bool {
+        let is_asked = |request: &SentPull| request.asked == Asked::Entries;
+        self.in_flight.as_ref().is_some_and(is_asked) || !self.preparing.is_empty()
     }
 
     /// An answer came whose entries are being prepared. `held`: how far this site holds a log.
