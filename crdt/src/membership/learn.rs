@@ -2,7 +2,8 @@
 //!
 //! Most operations concern one site and change nothing for others: they cost as much as that site's standing. Where others'
 //! standing may hang on the outcome, all is judged again ([`Members::fold`]); so it is where an operation comes late whose
-//! place in the order would have mattered. Both come to the same (`crdt/tests/membership.rs` compares them after every step).
+//! place in the order would have mattered. Both come to the same (`crdt/tests/all/membership/mod.rs` compares them after
+//! every step).
 //!
 //! | operation | what it costs |
 //! |---|---|

@@ -1,9 +1,5 @@
 //! Declared indexes follow the records, whatever happens to either.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use std::collections::BTreeSet;
 
 use branchline_crdt::inspect::verify::verify;
@@ -19,7 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value as Json, json};
 
-use pair::{Pair, put};
+use super::pair::{Pair, put};
 
 const COLLECTION: &str = "products";
 /// More than any test has.

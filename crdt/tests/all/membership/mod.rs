@@ -1,8 +1,6 @@
 //! The fold from operations to members: equal sets of entries give equal members, in whatever order and portions they
 //! come.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,6 @@
 //! What a member that is not in a space may try against it.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
+use super::pair::Pair;
 use branchline_crdt::bundle::Piece;
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey, SpaceId};
@@ -16,7 +13,6 @@ use branchline_crdt::record::{ActorBytes, Document, Edit};
 use branchline_crdt::replica::{Decision, Input, Merged, Now, Output, SpaceDecision};
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
-use pair::Pair;
 use serde_json::json;
 
 const NOW: Now = Now { wall_ms: 0, monotonic_ms: 0 };

@@ -1,9 +1,5 @@
 //! Edits that build on a version which the record is no longer of, and the hashes that writers are given.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use branchline_crdt::log::entry::Origin;
 use branchline_crdt::record::{Edit, Value, Version, View};
 use branchline_crdt::replica::{Input, LocalTransaction, RecordEdit, WriteError, Written};
@@ -12,7 +8,7 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
-use pair::{Pair, damaged};
+use super::pair::{Pair, damaged};
 
 fn key(pair: &Pair, id: &str) -> RecordKey {
     RecordKey { space: pair.space(), collection: "products".to_owned(), id: id.to_owned() }

@@ -1,9 +1,5 @@
 //! What a writer is answered, and what it may ask for.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use std::collections::BTreeMap;
 
 use branchline_crdt::inspect::kinds::held_kinds;
@@ -20,7 +16,7 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
-use pair::{Pair, put};
+use super::pair::{Pair, put};
 
 fn view(pair: &Pair, office: usize, id: &str) -> View {
     let (collection, id) = ("products".to_owned(), id.to_owned());

@@ -1,9 +1,5 @@
 //! The feed of changes: complete, in order, with values, whatever happens to journal and tables.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use branchline_crdt::feed::{
     BadCursor, Change, Cursor, FeedEvent, FeedId, FeedRead, FeedReader, Item, NotOpened, PageBounds,
 };
@@ -13,7 +9,7 @@ use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::store::memory::MemoryStore;
 use serde_json::{Value as Json, json};
 
-use pair::{Pair, damaged, put};
+use super::pair::{Pair, damaged, put};
 
 const BOUNDS: PageBounds = PageBounds { items_max: 1000, bytes_max: 1 << 20 };
 

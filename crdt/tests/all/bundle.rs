@@ -1,15 +1,11 @@
 //! Bundles of journals that are damaged, forked, or of former incarnations.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use std::collections::BTreeMap;
 
+use super::pair::Pair;
 use branchline_crdt::bundle::{BundleReader, Bundling, Contents, Piece, Since};
 use branchline_crdt::inspect::log;
 use branchline_crdt::replica::{Merged, Now};
-use pair::Pair;
 use serde_json::json;
 
 const NOW: Now = Now { wall_ms: 0, monotonic_ms: 0 };

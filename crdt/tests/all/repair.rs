@@ -1,9 +1,5 @@
 //! Entries whose journal frames are damaged come back from a peer.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use branchline_crdt::record::Value;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::ReadJournal;
@@ -12,7 +8,7 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
-use pair::{Pair, damaged};
+use super::pair::{Pair, damaged};
 
 /// Three records at both offices, and no link.
 fn apart() -> Pair {

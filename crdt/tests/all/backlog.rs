@@ -1,8 +1,6 @@
 //! A backlog is pulled with the next answer on its way while one is taken in, and whatever becomes of an answer only
 //! costs time.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 

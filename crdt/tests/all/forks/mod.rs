@@ -1,8 +1,6 @@
 //! Logs that fork. Machines that were set back with their memory, two of which write as one author: nobody lies, and nothing
 //! that anybody wrote is lost. And a member that signs whatever it likes: nothing of what others wrote is lost.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod offices;
 
 use std::collections::{BTreeMap, BTreeSet};

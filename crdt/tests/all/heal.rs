@@ -1,9 +1,5 @@
 //! Two offices that changed the same records apart from each other, when they meet.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use std::collections::BTreeSet;
 
 use branchline_crdt::inspect::verify::verify;
@@ -13,7 +9,7 @@ use branchline_crdt::store::read::{self, AtOdds};
 use branchline_crdt::store::tables::records::RecordKey;
 use serde_json::{Value as Json, json};
 
-use pair::{Pair, put};
+use super::pair::{Pair, put};
 
 /// More than an entry has of which records stay in memory.
 const RECORDS: usize = 300;

@@ -1,9 +1,5 @@
 //! Records as Automerge documents: what goes out, as of when, and what is noticed where Automerge reads otherwise.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use std::collections::BTreeSet;
 
 use automerge::{Automerge, ObjType, ReadDoc, ScalarValue, Value as Read};
@@ -20,7 +16,7 @@ use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::tables::records::{Changes, RecordKey, RecordRow};
 use serde_json::{Map, Value as Json, json};
 
-use pair::{Pair, damaged, put};
+use super::pair::{Pair, damaged, put};
 
 fn fields(json: Json) -> Map<String, Json> {
     let Json::Object(fields) = json else { panic!("no object") };

@@ -1,16 +1,12 @@
 //! What gossip brings: in any order, several entries at a time, and now and then what nobody should believe.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
+use super::pair::Pair;
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
 use branchline_crdt::log::entry::{Body, Draft, Entry};
 use branchline_crdt::protocol::{Gossip, pack_entries};
 use branchline_crdt::replica::{Input, Now, Output, Validation};
 use branchline_crdt::store::ReadJournal;
-use pair::Pair;
 use serde_json::json;
 
 const NORTH: usize = 1;

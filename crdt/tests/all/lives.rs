@@ -1,9 +1,5 @@
 //! A member that begins logs without number. It may fill disks; it does not keep honest offices from hearing each other.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Body, Draft, Entry};
@@ -12,7 +8,7 @@ use branchline_crdt::protocol::{Gossip, Introduction};
 use branchline_crdt::replica::{Decision, Input};
 use serde_json::json;
 
-use pair::{Pair, REQUEST_BYTES_MAX};
+use super::pair::{Pair, REQUEST_BYTES_MAX};
 
 /// More logs than a request has room for.
 const LIVES: u32 = 24_000;

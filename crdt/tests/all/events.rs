@@ -1,10 +1,6 @@
 //! Events are never changed, and a change by a site that does not keep to that is not shown, whatever happens in which
 //! order.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod pair;
-
 use branchline_crdt::events::{self, Event, EventBounds};
 use branchline_crdt::feed::{Change, Cursor, FeedId, FeedReader, Item, PageBounds};
 use branchline_crdt::format::codec;
@@ -24,7 +20,7 @@ use branchline_crdt::store::tables::records::{RecordKey, RecordRow};
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
-use pair::Pair;
+use super::pair::Pair;
 
 const COLLECTION: &str = "ledger";
 const BOUNDS: EventBounds = EventBounds { events: 1000, bytes: 1 << 20, ordered: 1000 };
