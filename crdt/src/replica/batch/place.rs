@@ -139,17 +139,23 @@ impl Batch {
         if members.is_none_or(|members| members.get(&header.author.site).is_none()) {
             return None;
         }
-        let held = |space, author| self.log(cx, space, author).map_or(0, |row| row.seq);
         let before = (header.space, header.author, header.seq.saturating_sub(1));
         let past = header.tips().map(|(space, tip)| (space, tip.author, tip.seq));
-        let lacking = std::iter::once(before)
-            .chain(past)
-            .find(|(space, author, seq)| held(*space, *author) < *seq);
+        let lacking = std::iter::once(before).chain(past).find(|entry| !self.reaches(cx, entry));
         let forks = |space: &SpaceId, author: &Author| {
             cx.realms.logs(*space).is_some_and(|logs| logs.forks.concerns(*author))
         };
         let lacking = lacking.filter(|(space, author, _)| !forks(space, author));
         lacking.filter(|_| prepared.check_signature())
+    }
+
+    /// Whether a log is held as far as an entry's number. What waits does so for this, and for nothing else.
+    pub(in crate::replica) fn reaches<S: Store>(
+        &self,
+        cx: Context<'_, S>,
+        (space, author, seq): &Awaited,
+    ) -> bool {
+        self.log(cx, *space, *author).map_or(0, |row| row.seq) >= *seq
     }
 
     /// Whether all that an entry names as its past is held.

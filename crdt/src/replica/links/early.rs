@@ -24,10 +24,10 @@ const WAIT_MS: u64 = 250;
 /// An entry, by its log and number there.
 pub(in crate::replica) type Awaited = (SpaceId, Author, u64);
 
-/// The messages that wait, by the first entry that each lacks and the order in which they came, with the end of their time.
+/// The messages that wait, by the first entry that each lacks and the order in which they came.
 #[derive(Default)]
 pub(in crate::replica) struct Early {
-    waiting: BTreeMap<(Awaited, u64), (u64, Heard)>,
+    waiting: BTreeMap<(Awaited, u64), Heard>,
     came: u64,
 }
 
@@ -38,32 +38,32 @@ impl Early {
     }
 
     /// Lets one wait. Returns the one that has no room any more.
-    fn wait(&mut self, awaited: Awaited, until_ms: u64, heard: Heard) -> Option<Heard> {
+    fn wait(&mut self, awaited: Awaited, heard: Heard) -> Option<Heard> {
         self.came += 1;
-        self.waiting.insert((awaited, self.came), (until_ms, heard));
+        self.waiting.insert((awaited, self.came), heard);
         if self.waiting.len() <= WAITING_MAX {
             return None;
         }
         let oldest = self.waiting.keys().min_by_key(|(_, came)| *came).copied()?;
-        self.waiting.remove(&oldest).map(|(_, heard)| heard)
+        self.waiting.remove(&oldest)
     }
 
     /// Takes one out that waits for what is held by now.
     fn take_ready(&mut self, is_held: impl Fn(&Awaited) -> bool) -> Option<Heard> {
         let ready = self.waiting.keys().find(|(awaited, _)| is_held(awaited)).copied()?;
-        self.waiting.remove(&ready).map(|(_, heard)| heard)
+        self.waiting.remove(&ready)
     }
 
     /// Takes one out whose time is over.
     fn take_late(&mut self, now_ms: u64) -> Option<Heard> {
-        let mut waiting = self.waiting.iter();
-        let late = waiting.find(|(_, (until_ms, _))| *until_ms <= now_ms).map(|(key, _)| *key)?;
-        self.waiting.remove(&late).map(|(_, heard)| heard)
+        let is_late = |heard: &Heard| heard.waits_until_ms.is_some_and(|until| until <= now_ms);
+        let late = self.waiting.iter().find(|(_, heard)| is_late(heard)).map(|(key, _)| *key)?;
+        self.waiting.remove(&late)
     }
 
     /// When the time of the first of them is over.
     pub(in crate::replica) fn due_ms(&self) -> Option<u64> {
-        self.waiting.values().map(|(until_ms, _)| *until_ms).min()
+        self.waiting.values().filter_map(|heard| heard.waits_until_ms).min()
     }
 }
 
@@ -92,8 +92,8 @@ impl Links {
 
     /// Lets a message wait for an entry. Returns the one that has no room any more.
     fn let_wait(&mut self, awaited: Awaited, mut heard: Heard, now_ms: u64) -> Option<Heard> {
-        let until_ms = *heard.waits_until_ms.get_or_insert(now_ms + WAIT_MS);
-        self.early.wait(awaited, until_ms, heard)
+        heard.waits_until_ms.get_or_insert(now_ms + WAIT_MS);
+        self.early.wait(awaited, heard)
     }
 
     /// The next message that waits for what is held by now.
@@ -102,9 +102,7 @@ impl Links {
         cx: Context<'_, S>,
         batch: &Batch,
     ) -> Option<Heard> {
-        self.early.take_ready(|(space, author, seq)| {
-            batch.log(cx, *space, *author).is_some_and(|row| row.seq >= *seq)
-        })
+        self.early.take_ready(|awaited| batch.reaches(cx, awaited))
     }
 
     /// What messages build on whose time is over is pulled.

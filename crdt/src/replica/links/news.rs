@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use super::Links;
-use crate::format::codec;
 use crate::ids::SiteId;
 use crate::log::entry::Entry;
 use crate::protocol::{GOSSIP_BYTES_MAX, Gossip, pack_entries};
@@ -19,7 +18,7 @@ const WRITERS_MAX: usize = 50;
 const WRITES_MS: u64 = 1_000;
 /// More is not collected: messages of it are full.
 const WAITING_BYTES_MAX: usize = 2 * GOSSIP_BYTES_MAX;
-/// A message takes some bytes besides its entry.
+/// A message takes some bytes besides its entries.
 const MESSAGE_BYTES: usize = 8;
 
 /// What is yet to be said, and when.
@@ -35,7 +34,11 @@ pub(in crate::replica) struct News {
 
 /// Whether gossip carries an entry whole.
 pub(in crate::replica) fn is_small(entry: &Entry) -> bool {
-    entry.bytes().len() + MESSAGE_BYTES <= GOSSIP_BYTES_MAX
+    fits(entry.bytes())
+}
+
+fn fits(bytes: &[u8]) -> bool {
+    bytes.len() + MESSAGE_BYTES <= GOSSIP_BYTES_MAX
 }
 
 impl News {
@@ -96,9 +99,9 @@ fn messages(entries: &[Entry]) -> Vec<Gossip> {
     if let [entry] = entries {
         return vec![Gossip::Entry(entry.bytes().to_vec())];
     }
-    let together = Gossip::Entries(pack_entries(entries));
-    if codec::encode(&together).len() <= GOSSIP_BYTES_MAX {
-        return vec![together];
+    let packed = pack_entries(entries);
+    if fits(&packed) {
+        return vec![Gossip::Entries(packed)];
     }
     let (first, rest) = entries.split_at(entries.len() / 2);
     messages(first).into_iter().chain(messages(rest)).collect()
@@ -110,6 +113,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::format::codec;
     use crate::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey};
     use crate::log::entry::{Body, Draft, Origin, Transaction};
     use crate::protocol::unpack_entries;
