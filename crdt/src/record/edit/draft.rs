@@ -10,7 +10,8 @@ use crate::record::change::genesis::{GenesisKind, InitialChange};
 use crate::record::change::operation::{Action, ActorBytes, Key, ObjectId, OpId, RecordOperation};
 use crate::record::change::{ParsedChange, RecordChange};
 use crate::record::history::History;
-use crate::record::limits::OPERATIONS_MAX;
+use crate::record::limits::{DELETED_FIELD, OPERATIONS_MAX};
+use crate::record::value::Value;
 
 /// An object that is there, or that an operation of the draft makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,23 @@ impl<'a> EditDraft<'a> {
         EditDraft { history, operations: Vec::new(), genesis: BTreeSet::new() }
     }
 
-    /// Whether it has no operations, although something relies on it.
-    pub(super) fn is_hollow(&self) -> bool {
-        self.operations.is_empty() && (self.history.is_empty() || !self.genesis.is_empty())
+    /// Sees that it has an operation if something relies on it: a record exists, and a genesis is relied on, by a change,
+    /// so there must be something in that.
+    pub(super) fn fill(&mut self) {
+        let is_relied_on = self.history.is_empty() || !self.genesis.is_empty();
+        if self.operations.is_empty() && is_relied_on {
+            self.put_deleted(false);
+        }
+    }
+
+    pub(super) fn put_deleted(&mut self, is_deleted: bool) {
+        let live = self.history.live(ObjectId::Root, DELETED_FIELD).iter().collect();
+        self.add(
+            EditTarget::Known(ObjectId::Root),
+            EditPlace::Field(DELETED_FIELD.into()),
+            Action::Put(Value::Bool(is_deleted)),
+            live,
+        );
     }
 
     /// Adds an operation and returns its index.
@@ -121,7 +136,11 @@ impl<'a> EditDraft<'a> {
         let own = whole.tip_hash(actor);
         let hashes = self.history.heads().copied().chain(own).collect();
         let (deps, clock) = whole.base(&hashes);
-        self.let_go(|id| whole.is_removed(id, &clock));
+        let is_removed = |id| whole.is_removed(id, &clock);
+        self.let_go(is_removed);
+        // Nothing may be left but a genesis that it relies on; what is put then names values as well.
+        self.fill();
+        self.let_go(is_removed);
         let base = Base {
             deps: deps.into_iter().collect(),
             max_op: clock.values().copied().max().unwrap_or(0),

@@ -13,7 +13,7 @@ use crate::record::change::genesis::GenesisKind;
 use crate::record::change::operation::{Action, ObjectId, OpId, Shape};
 use crate::record::history::live::Live;
 use crate::record::history::{History, HistoryContent, Object};
-use crate::record::limits::{DELETED_FIELD, DEPTH_MAX, check_user_field};
+use crate::record::limits::{DEPTH_MAX, check_user_field};
 use crate::record::schema::kind::Kind;
 use crate::record::schema::{Schema, check_declaration};
 use crate::record::value::Value;
@@ -84,22 +84,8 @@ impl<'a> FieldWriter<'a> {
         }
     }
 
-    pub(super) fn is_hollow(&self) -> bool {
-        self.draft.is_hollow()
-    }
-
     pub(super) fn into_draft(self) -> EditDraft<'a> {
         self.draft
-    }
-
-    pub(super) fn put_deleted(&mut self, is_deleted: bool) {
-        let live = self.draft.history.live(ObjectId::Root, DELETED_FIELD);
-        self.draft.add(
-            EditTarget::Known(ObjectId::Root),
-            EditPlace::Field(DELETED_FIELD.into()),
-            Action::Put(Value::Bool(is_deleted)),
-            live.iter().collect(),
-        );
     }
 
     pub(super) fn write_record(

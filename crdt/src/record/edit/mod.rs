@@ -119,7 +119,7 @@ fn draft<'a>(
     match edit {
         Edit::Put(fields) => {
             if is_deleted(history) {
-                writer.put_deleted(false);
+                writer.draft.put_deleted(false);
             }
             writer.write_record(fields, Mode::Put)?;
             writer.check_required(true)?;
@@ -127,14 +127,14 @@ fn draft<'a>(
         Edit::Merge { create: false, .. } if !is_there => return Err(EditError::Missing),
         Edit::Merge { patch, .. } => {
             if is_deleted(history) {
-                writer.put_deleted(false);
+                writer.draft.put_deleted(false);
             }
             writer.write_record(patch, Mode::Merge)?;
             writer.check_required(!is_there)?;
         }
         Edit::Import(_) if is_deleted(history) => return Err(EditError::Deleted),
         Edit::Revive(fields) if is_deleted(history) => {
-            writer.put_deleted(false);
+            writer.draft.put_deleted(false);
             writer.write_record(fields, Mode::Put)?;
             writer.clear_counters(fields)?;
             writer.check_required(true)?;
@@ -144,16 +144,12 @@ fn draft<'a>(
             writer.check_required(!is_there)?;
         }
         Edit::Delete if !is_there => return Err(EditError::Missing),
-        Edit::Delete => writer.put_deleted(true),
+        Edit::Delete => writer.draft.put_deleted(true),
         Edit::Undelete if history.is_empty() => return Err(EditError::Missing),
         Edit::Undelete if is_there => return Ok(None),
-        Edit::Undelete => writer.put_deleted(false),
+        Edit::Undelete => writer.draft.put_deleted(false),
     }
-    // A record exists, and a genesis is relied on, by a change; so there must be something in it.
-    let is_write =
-        matches!(edit, Edit::Put(_) | Edit::Merge { .. } | Edit::Import(_) | Edit::Revive(_));
-    if is_write && writer.is_hollow() {
-        writer.put_deleted(false);
-    }
-    Ok(Some(writer.into_draft()))
+    let mut draft = writer.into_draft();
+    draft.fill();
+    Ok(Some(draft))
 }

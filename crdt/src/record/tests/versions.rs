@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::laws::{edit, play, steps};
 use super::support::{Office, actor, assert_like_automerge, fields, meet};
-use crate::record::{Conflict, Edit, EditError, Value, Version, View, view_of_automerge};
+use crate::record::{Conflict, Edit, EditError, Fields, Value, Version, View, view_of_automerge};
 
 const ITEM: &[(&str, &str)] = &[
     ("stock", "counter"),
@@ -95,6 +95,18 @@ fn what_was_removed_by_oneself_since_stays_removed() {
     // Everything that it would remove is gone already.
     assert!(!a.try_edit_on(&seen, &super::support::merge(json!({"name": null}))).unwrap());
     meet(&mut a, &mut b);
+}
+
+#[test]
+fn what_is_empty_is_made_where_all_else_was_done_by_oneself_since() {
+    for (edit, made) in [(json!({"lines": []}), "lines"), (json!({"notes": ""}), "notes")] {
+        let (mut a, mut b) = two_offices(json!({"price": 1}));
+        let seen = a.version();
+        a.merge(json!({"price": null}));
+        assert!(a.try_edit_on(&seen, &Edit::Put(fields(edit.clone()))).unwrap(), "{made}");
+        assert_eq!(a.json(), edit);
+        meet(&mut a, &mut b);
+    }
 }
 
 #[test]
@@ -191,34 +203,53 @@ fn an_edit_that_is_refused_changes_nothing() {
     assert_eq!(a.document.reach(&version).err(), Some([0; 16]));
 }
 
-/// What stands in the fields, whichever of those in conflict is shown, and in whichever order inserted elements stand.
+/// What stands at each path, whichever of those in conflict is shown, and in whichever order inserted elements stand.
 fn contents(view: &View) -> BTreeMap<String, Vec<String>> {
-    let sorted = |text: String| {
-        let mut characters: Vec<char> = text.chars().collect();
-        characters.sort_unstable();
-        characters.into_iter().collect::<String>()
-    };
-    let shown = view.fields.iter().filter(|(_, value)| !matches!(value, Value::Map(_)));
-    let shown = shown.map(|(name, value)| (name.clone(), vec![value.clone()]));
-    let mut found: BTreeMap<String, Vec<Value>> = shown.collect();
-    // What is at odds below a field that is itself at odds is seen only where that one of its values is shown.
+    let mut found = BTreeMap::new();
+    leaves("", &view.fields, &mut found);
     let is_below = |path: &str, above: &str| {
         path.strip_prefix(above).is_some_and(|rest| rest.starts_with(['.', '[']))
     };
+    // What is at odds below a field that is itself at odds is seen only where that one of its values is shown.
     let outermost = view.conflicts.iter().filter(|conflict| {
         !view.conflicts.iter().any(|other| is_below(&conflict.path, &other.path))
     });
-    for conflict in outermost {
-        let values = conflict.values.iter().map(|value| value.value.clone());
-        found.insert(conflict.path.clone(), values.collect());
+    for Conflict { path, values, .. } in outermost {
+        found.retain(|at, _| at != path && !is_below(at, path) && !is_below(path, at));
+        let mut values: Vec<String> = values.iter().map(|it| outline(&it.value)).collect();
+        values.sort();
+        values.dedup();
+        found.insert(path.clone(), values);
     }
-    let reported = |values: Vec<Value>| {
-        let mut reported: Vec<String> = values.iter().map(|it| sorted(format!("{it:?}"))).collect();
-        reported.sort();
-        reported.dedup();
-        reported
-    };
-    found.into_iter().map(|(path, values)| (path, reported(values))).collect()
+    found
+}
+
+/// The values of a map and of the maps in it, by path.
+fn leaves(above: &str, fields: &Fields, found: &mut BTreeMap<String, Vec<String>>) {
+    for (name, value) in fields {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match value {
+            Value::Map(inner) if !inner.is_empty() => leaves(&path, inner, found),
+            value => {
+                found.insert(path, vec![outline(value)]);
+            }
+        }
+    }
+}
+
+/// A value whose order says nothing. Of a map, its names: which of the values in it are at odds is not to be seen where
+/// another value is shown in its place.
+fn outline(value: &Value) -> String {
+    match value {
+        Value::Map(fields) => {
+            format!("{{{}}}", fields.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
+        }
+        value => {
+            let mut characters: Vec<char> = format!("{value:?}").chars().collect();
+            characters.sort_unstable();
+            characters.into_iter().collect()
+        }
+    }
 }
 
 /// One plain edit, ours and Automerge's.
