@@ -1,5 +1,6 @@
 //! The pages about the code name files that are there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,7 @@ use std::path::{Path, PathBuf};
 const PAGES: [(&str, &[&str]); 6] = [
     ("README.md", &[""]),
     ("ARCHITECTURE.md", &["", "crdt/src/replica"]),
-    (
-        "CONTRIBUTING.md",
-        &["", "crdt/src/replica", "crdt/src/membership", "simulations/src", "tests/tests/all"],
-    ),
+    ("CONTRIBUTING.md", &["", "crdt/src"]),
     ("SECURITY.md", &[""]),
     ("crdt/docs/glossary.md", &["", "crdt/src"]),
     ("crdt/docs/membership.md", &["", "crdt/src/membership"]),
@@ -62,6 +60,29 @@ fn sources(folder: &Path, found: &mut String) {
     }
 }
 
+/// All sources of the project.
+fn code() -> String {
+    let mut code = String::new();
+    for folder in ["crdt", "node", "cli", "tests", "simulations"] {
+        sources(&root().join(folder), &mut code);
+    }
+    code
+}
+
+#[test]
+fn the_recipes_name_what_is_there() {
+    let is_of_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let code = code();
+    let words: BTreeSet<&str> = code.split(|it| !is_of_name(it)).collect();
+    let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let is_name = |text: &&str| text.chars().all(|it| is_of_name(it) || it == ':');
+    let names: Vec<&str> = quoted(&page).into_iter().filter(is_name).collect();
+    assert!(names.len() > 40, "only {} names were found: are they still quoted?", names.len());
+    let is_there = |name: &&str| name.split("::").all(|part| words.contains(part));
+    let missing: Vec<&str> = names.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "nothing of the code is called {missing:#?}");
+}
+
 #[test]
 fn every_promise_of_security_names_a_test_that_is_there() {
     let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
@@ -70,10 +91,7 @@ fn every_promise_of_security_names_a_test_that_is_there() {
     };
     let names: Vec<&str> = quoted(&page).into_iter().filter(is_name).collect();
     assert!(names.len() > 20, "only {} tests are named", names.len());
-    let mut code = String::new();
-    ["crdt", "node", "cli", "tests", "simulations"]
-        .iter()
-        .for_each(|folder| sources(&root().join(folder), &mut code));
+    let code = code();
     for name in names {
         assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
     }
