@@ -28,7 +28,7 @@ pub enum Invariant {
     Feed,
     /// Memory, queues, files and connections are bounded; one poison record blocks nothing else.
     Bounds,
-    /// Wall clocks affect display only.
+    /// No verdict on an entry hangs on a wall clock.
     WallClock,
 }
 

@@ -1,4 +1,6 @@
-//! Checking what is stored: every entry against its signature and chain, every row against its document.
+//! Checking what is stored: every entry against its signature and chain; of the tables the records, the totals of their
+//! collections and the indexes, each against what it follows from. The other rows (where entries are, logs, marks of conflicts)
+//! are not looked at: a rebuild makes them again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -23,7 +23,7 @@ pub enum NotAdmitted {
         /// Who signed the grant.
         issuer: SiteId,
     },
-    /// Tickets serve once.
+    /// The ticket has no place left.
     #[error("the ticket was used before, by site {used_by}")]
     Used {
         /// The site that it admitted.

@@ -80,13 +80,16 @@ pub struct Members {
     pub(super) met: BTreeMap<SiteId, Met>,
     /// The last operation by which a site was met.
     pub(super) last_met: Option<Turn>,
-    /// The sites that are met, in the order in which they are judged, and whether each that counts was judged in its turn.
+    /// The sites that are met, in the order in which they are judged.
     pub(super) order: Vec<SiteId>,
+    /// Whether each site whose admission counts was judged in its turn, and none behind a later one.
     pub(super) is_straight: bool,
-    /// The sites whose admission counts, revoked ones too.
+    /// The standing of every site that was admitted, revoked and disputed ones too. Whoever needs to know whether the admission
+    /// counts looks at `lapse`, or for a rank.
     pub(super) sites: Sites,
-    /// The same, the most senior first.
+    /// The sites whose admission counts, revoked ones too, the most senior first.
     seniority: Vec<SiteId>,
+    /// Where in that order each is.
     pub(super) ranks: BTreeMap<SiteId, usize>,
     members: BTreeMap<SiteId, Member>,
     revoked: BTreeMap<SiteId, Revoked>,

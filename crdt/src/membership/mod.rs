@@ -86,7 +86,8 @@ impl Genesis {
     }
 }
 
-/// What a member may do in a space: as a member of the network in `main`, and in every other as a site of that one. The order of variants is part of the format.
+/// What a member may do: in `main` by its role in the network, in a private space by its role there. The order of variants is
+/// part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Reads.
@@ -128,7 +129,8 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// An admin's word that anyone who holds a ticket's secret may become a member, once.
+/// An admin's word that anyone who holds a ticket's secret may become a member: as often as its [`OpenTicket`] says, once where
+/// none is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The network that it opens.
@@ -180,7 +182,7 @@ fn grant_digest(
 /// A site takes up a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The grant that is used up by it.
+    /// The grant that it takes up.
     pub grant: Grant,
     /// The new member.
     pub site: SiteId,

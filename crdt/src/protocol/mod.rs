@@ -6,7 +6,8 @@
 //! | `/branchline/join/1` | anyone | [`Introduction`] → [`Welcome`] |
 //! | gossip topic, see [`topic`] | members of the network | [`Gossip`] of its own spaces |
 //!
-//! All in [`crate::format::codec`] layout. A message of another layout is answered with nothing: the protocol name is its version.
+//! All in [`crate::format::codec`] layout. A request of another layout gets no answer, and its sender waits until the time for one
+//! is over. So the version of the layout is the protocol's name, and for gossip the number in [`topic`].
 
 mod entries;
 pub mod prepare;
@@ -50,7 +51,8 @@ pub const WELCOME_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub enum Request {
     /// To be sent what it lacks.
     Pull(Pull),
-    /// Nothing: it says what is new in a space that is not gossiped. The answer says nothing.
+    /// Nothing: it says what is new in a space that is not gossiped. It is answered with [`Outcome::UpToDate`], which means
+    /// nothing here.
     Notify(Gossip),
 }
 

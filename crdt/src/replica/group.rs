@@ -61,6 +61,7 @@ impl<S: Store> Replica<S> {
                 }
                 Err(error) => return Err(error),
             };
+            // The entries come last, see `Batch::frames`.
             let entries = positions.split_at(positions.len() - self.batch.stage.entries.len()).1;
             self.show(entries, positions.last().copied(), &named)?;
         }

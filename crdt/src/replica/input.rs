@@ -135,6 +135,7 @@ pub enum Input {
         /// The decision.
         decision: Decision,
     },
-    /// Time passed. Due every few 100 ms.
+    /// Time passed. Due when [`Replica::due_ms`](super::Replica::due_ms) says; more often does no harm. The node feeds it every
+    /// [`TICK_MS`](super::pace::TICK_MS).
     Tick,
 }

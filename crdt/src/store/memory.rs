@@ -33,7 +33,7 @@ impl MemoryStore {
         self.damaged.insert(at);
     }
 
-    /// What a crash leaves: the journal, without tables.
+    /// What is left where the tables are lost: the journal alone.
     #[must_use]
     pub fn without_tables(mut self) -> Self {
         self.rows.clear();

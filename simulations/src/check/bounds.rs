@@ -1,7 +1,8 @@
 //! Invariant 10: memory, queues, files, connections are bounded; one poison record blocks nothing else.
 //!
 //! What a replica holds in memory besides its logs is looked at whenever it changes. That no poison blocks anything is
-//! shown by the other checks while a member lies.
+//! shown by the other checks while a member lies. The bounds are stated here again on purpose: a wrong one in the product must
+//! not pass.
 
 use branchline_crdt::replica::Footprint;
 
@@ -15,7 +16,7 @@ const DOCUMENTS_MAX: usize = 512;
 const ANNOUNCEMENTS_MAX: usize = 1_024;
 /// Messages that wait for what they build on.
 const EARLY_MAX: usize = 256;
-/// The spaces that can be pulled from one peer.
+/// The spaces that can be pulled from one peer, in a network without private ones.
 const SPACES: usize = 2;
 
 /// Looks at what replicas hold in memory.

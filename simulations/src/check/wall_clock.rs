@@ -1,4 +1,4 @@
-//! Invariant 11: wall clocks affect display only.
+//! Invariant 11: no verdict on an entry hangs on a wall clock.
 //!
 //! A scenario with wrong clocks is run once more with right ones: everything else being the same, the same writes must
 //! be answered alike and the same values show in the end. Where chance depends on sizes (a bandwidth, torn writes) or on

@@ -158,8 +158,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Shows the records of a collection that is one of events no more by all their changes. No program of today writes
-    /// such a schema where there are records.
+    /// The collection is no longer one of events: its records show all their changes again. No program of today writes such a
+    /// schema where there are records.
     fn show_as_records<S: Store>(
         &self,
         cx: Context<'_, S>,
@@ -285,8 +285,7 @@ impl GroupPositions<'_> {
     }
 }
 
-/// An event of which the group has more than the first change, by its first changes, and the rows of the others. Whether it is
-/// deleted, before and after, is seen by what is shown of it.
+/// Adds the group's changes to an event, pushes its marks, and sets `deleted` of both summaries to what is shown.
 fn event_rows(
     store: &impl ReadStore,
     key: &RecordKey,

@@ -180,7 +180,8 @@ impl Batch {
         })
     }
 
-    /// The frames that the journal is to have of the group: what realms began with, then the entries.
+    /// The frames that the journal is to have of the group: what realms began with, then the entries. These come last, on which
+    /// [`Replica::commit`](crate::Replica::commit) relies.
     pub(in crate::replica) fn frames(&self) -> Vec<Vec<u8>> {
         let Stage { genesis, spaces, entries, .. } = &self.stage;
         let genesis =

@@ -45,7 +45,7 @@ pub(in crate::replica) struct Stage {
     /// Records that were read or changed, but for those of `made`.
     pub(in crate::replica) records: BTreeMap<RecordKey, StagedRecord>,
     /// Records in the form of their rows, in the order in which they came. `None`: it is among `records`, as more than its
-    /// row was asked for; the key stays, because marks count places.
+    /// row was asked for; the key stays, as a [`Mark`] remembers how long this map was.
     pub(in crate::replica) made: IndexMap<RecordKey, Option<Made>>,
     /// What the entry that is being taken in makes of its records, as far as that was found out beforehand.
     pub(in crate::replica) foreseen: Option<Foresight>,

@@ -99,7 +99,7 @@ impl Links {
     }
 }
 
-/// How a site hears what became of what it said.
+/// How the sender of a message hears what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replica) enum Reply {
     /// It was gossip: with a verdict, once there is one.
@@ -115,7 +115,7 @@ pub(in crate::replica) struct Heard {
     pub(in crate::replica) reply: Reply,
     pub(in crate::replica) realm: RealmId,
     entries: VecDeque<PreparedEntry>,
-    /// It has waited for what it builds on, or does, and no longer than this.
+    /// Until when it waits for what it builds on, or has waited; `None`: it never did.
     pub(in crate::replica) waits_until_ms: Option<u64>,
 }
 

@@ -428,7 +428,7 @@ impl Links {
         Ok(None)
     }
 
-    /// A member's last connection is gone.
+    /// A member's last connection is gone, or it is no member any more.
     pub(in crate::replica) fn peer_down(&mut self, site: &SiteId) {
         self.peers.remove(site);
     }

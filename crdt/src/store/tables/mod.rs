@@ -1,4 +1,8 @@
-//! The rows that a replica derives from its journal. Keys begin with one byte that tells their kind:
+//! The rows of a replica. All kinds but two follow from its journal alone: nothing that a clock showed or a peer said may be in
+//! them, or a rebuild would make other rows. The two marked with a star are what other sites have said. A rebuild in a running
+//! replica keeps receipts; whatever else empties the tables loses both kinds until they are said again.
+//!
+//! Keys begin with one byte that tells their kind:
 //!
 //! | byte | key after it | value | file |
 //! |---|---|---|---|
@@ -16,10 +20,10 @@
 //! | `m` | space 16, number 8, source | the entry (author 40, seq 8) in which a document's change was taken in | records |
 //! | `n` | space 16, space 16, author 40 | seq 8: how far this site's entries have named a log | logs |
 //! | `o` | space 16, site 32, number 8, source | the entry (author 40, seq 8) of the site that an origin is in | records |
-//! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | replay |
-//! | `r` | space 16, site 32 | the latest [`crate::log::receipt::Receipt`] of a site | logs |
+//! | `p` | | what the tables were made by: [`FORMAT`] and the newest payload format that was applied | logs |
+//! | `r` * | space 16, site 32 | the latest [`crate::log::receipt::Receipt`] of a site | logs |
 //! | `s` | realm 32 | the [`crate::membership::SpaceDocument`] of a private space | logs |
-//! | `t` | realm 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
+//! | `t` * | realm 32 | site 32: the admin by whom this site was revoked, as another site has shown it | logs |
 //! | `u` | space 16, collection, 0, record id | why a record cannot be read here | records |
 //! | `v` | space 16, author 40, seq 8 | why an entry is void | logs |
 //! | `w` | change 32 | empty: the change is in a void entry | logs |

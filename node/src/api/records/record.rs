@@ -159,7 +159,8 @@ fn names_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tags.any(|found| {
         let found = found.trim_ascii();
-        // A weak tag is compared as a strong one here: the answer is the same byte for byte.
+        // A weak tag is compared as a strong one here: the record is the same byte for byte. With `meta` the names of sites beside
+        // it may have changed.
         found == b"*" || found.strip_prefix(b"W/").unwrap_or(found) == tag.as_bytes()
     })
 }

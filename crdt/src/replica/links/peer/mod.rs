@@ -11,8 +11,8 @@ use crate::store::Position;
 /// Answers of one peer whose entries are not taken in yet, with the one that is awaited: while one is being taken in
 /// the next is on its way, and no more lie in memory.
 const UNDER_WAY_MAX: usize = 2;
-/// Requests to one peer under way, but for those that go on with a pull: fewer than the network layer takes, however many
-/// spaces two sites share.
+/// Requests to one peer under way, however many spaces two sites share; a pull that goes on may add one. Fewer than the network
+/// layer takes (`requests_per_peer`, 8).
 const REQUESTS_MAX: usize = 6;
 /// Logs that a pull may claim on the word of an answer that is not taken in yet. Of more of them it says only how far the
 /// answer went.
