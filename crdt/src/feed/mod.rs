@@ -9,6 +9,7 @@
 //! | the tables are rebuilt | nothing: the feed follows the journal |
 //! | an entry is of a payload format that this program is too old for | it is left out, and the cursor remembers the first of them; under a newer program the feed goes back to it and tells everything from there again |
 //! | a stretch of the journal is damaged | it is left out, and the cursor remembers it; once a peer has mended some of it, the feed goes back to its beginning |
+//! | a record changes of which an earlier change is damaged | its change without values; once the stretch is mended, the feed goes back to its beginning |
 //! | entries lay behind a damaged stretch when the tables were rebuilt, and come again from a peer | their changes again, at the journal's end |
 //! | a fork is proven | an [`Item::Fork`]: both branches stay, but of values in conflict that the site wrote from that number on another one may be shown |
 //! | an entry is void | nothing: it has no effects |

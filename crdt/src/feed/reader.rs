@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cursor::{HOLES_MAX, Hole, Seen, check_of, payload_format};
-use super::values::Records;
+use super::values::{NoValues, Records};
 use super::{BadCursor, Change, Cursor, FeedEvent, FeedId, FeedPosition, Item, Values};
 use crate::format::codec;
 use crate::ids::SpaceId;
@@ -185,23 +185,46 @@ impl FeedReader {
         next: Option<Position>,
         applied: Position,
     ) -> Result<(), StoreError> {
-        let is_behind = |start: Position| match self.after {
+        let after = self.after;
+        let is_behind = |start: Position| match after {
             Some(place) if place.is_whole() => start > place.position,
             Some(place) => start >= place.position,
             None => true,
         };
         for start in damaged.iter().copied() {
             let is_before = next.map_or(start <= applied, |next| start < next);
-            let holes = &mut self.cursor.owed.holes;
-            if !is_behind(start) || !is_before || holes.iter().any(|hole| hole.start == start) {
-                continue;
+            if is_behind(start) && is_before {
+                self.owe(Hole { start, end: next })?;
             }
-            holes.push(Hole { start, end: next });
-            holes.sort_by_key(|hole| hole.start);
-            if holes.len() > HOLES_MAX {
-                let reason = format!("the journal is damaged in more than {HOLES_MAX} places");
-                return Err(StoreError::Damaged { position: start, reason });
-            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the damaged stretch without which the values of a change cannot be given: once it is mended, everything
+    /// behind it is reported again.
+    fn owe_values(
+        &mut self,
+        journal: &impl ReadJournal,
+        damaged: Position,
+    ) -> Result<(), StoreError> {
+        let starts = journal.damaged().into_iter();
+        // Its rows name a place that holds something else; no reading again makes that good.
+        let Some(start) = starts.filter(|start| *start <= damaged).max() else { return Ok(()) };
+        let next = journal.scan_journal(Some(start), 1)?;
+        self.owe(Hole { start, end: next.first().map(|(position, _)| *position) })
+    }
+
+    fn owe(&mut self, hole: Hole) -> Result<(), StoreError> {
+        let start = hole.start;
+        let holes = &mut self.cursor.owed.holes;
+        if holes.iter().any(|hole| hole.start == start) {
+            return Ok(());
+        }
+        holes.push(hole);
+        holes.sort_by_key(|hole| hole.start);
+        if holes.len() > HOLES_MAX {
+            let reason = format!("the journal is damaged in more than {HOLES_MAX} places");
+            return Err(StoreError::Damaged { position: start, reason });
         }
         Ok(())
     }
@@ -296,7 +319,16 @@ impl FeedReader {
                 }
                 let RecordWrite { collection, id, change } = write.clone();
                 let key = RecordKey { space: self.space, collection, id };
-                let mut values = self.records.values(store, &key, actor, &change, at)?;
+                let values = self.records.values(store, &key, actor, &change, at)?;
+                let mut values = match values {
+                    Ok(values) => Ok(values),
+                    Err(NoValues { reason, damaged }) => {
+                        if let Some(damaged) = damaged {
+                            self.owe_values(store, damaged)?;
+                        }
+                        Err(reason)
+                    }
+                };
                 if let Ok(Values { before: Some(_), .. }) = &values
                     && self.is_of_events(store, &key.collection)?
                 {

@@ -1,4 +1,4 @@
-//! Entries that this program is too old for.
+//! What a reader leaves out, and comes back to.
 
 use serde_json::json;
 
@@ -20,6 +20,11 @@ const BOUNDS: PageBounds = PageBounds { items_max: 100, bytes_max: 1 << 20 };
 
 /// Three records of one site, each in an entry of its own.
 fn store() -> (MemoryStore, FeedId, SpaceId) {
+    store_of(&["a", "b", "c"])
+}
+
+/// Records of one site that were written one after the other, each time in an entry of its own.
+fn store_of(ids: &[&str]) -> (MemoryStore, FeedId, SpaceId) {
     let key = SiteKey::from_seed([1; 32]);
     let site = key.site();
     let incarnation = Incarnation([1; 8]);
@@ -33,9 +38,11 @@ fn store() -> (MemoryStore, FeedId, SpaceId) {
         nonce: [1; 16],
     });
     replica.commit().unwrap();
-    for id in ["a", "b", "c"] {
-        let serde_json::Value::Object(fields) = json!({"price": 1}) else { panic!("an object") };
-        let edits = vec![RecordEdit::new("products", id, Edit::Put(fields))];
+    for (price, id) in ids.iter().enumerate() {
+        let serde_json::Value::Object(fields) = json!({"price": price}) else {
+            panic!("an object")
+        };
+        let edits = vec![RecordEdit::new("products", *id, Edit::Put(fields))];
         let transactions = vec![LocalTransaction { origin: None, edits }];
         replica.handle(Input::Write { id: 1, space: None, transactions }, now).unwrap();
         replica.commit().unwrap();
@@ -97,6 +104,40 @@ fn what_is_void_is_not_told() {
     let (mut store, feed, space) = store();
     set_status(&mut store, space, EntryStatus::Void);
     assert_eq!(read(&store, feed, space, Cursor::start(feed)).0, ["a", "c"]);
+}
+
+#[test]
+fn a_change_whose_values_need_what_is_damaged_is_reported_again_once_that_is_mended() {
+    let (mut store, feed, space) = store_of(&["a", "b", "a", "c"]);
+    let mut reader = FeedReader::open(&store, feed, space, Cursor::start(feed), None).unwrap();
+    let items_max = 2;
+    let page = reader.read(&store, PageBounds { items_max, ..BOUNDS }).unwrap();
+    let first = page.reported[0].cursor.place().unwrap().position;
+    let frame = store.read(first).unwrap();
+
+    // One who goes on in another process has nothing in memory of what was read.
+    store.damage(first);
+    let mut reader = FeedReader::open(&store, feed, space, page.cursor, None).unwrap();
+    let page = reader.read(&store, BOUNDS).unwrap();
+    let changes = |page: FeedRead| -> Vec<(String, bool)> {
+        let changes = page.reported.into_iter().map(|reported| match reported.item {
+            Item::Change(change) => (change.key.id, change.values.is_ok()),
+            Item::Fork { .. } => panic!("there is no fork"),
+        });
+        changes.collect()
+    };
+    let cursor = page.cursor.clone();
+    assert_eq!(changes(page), [("a".to_owned(), false), ("c".to_owned(), true)]);
+    assert_eq!(cursor.owed.holes.iter().map(|hole| hole.start).collect::<Vec<_>>(), [first]);
+    assert!(!cursor.is_due(&store).unwrap());
+    assert_eq!(read(&store, feed, space, cursor.clone()).0, Vec::<String>::new());
+
+    store.repair(first, &frame).unwrap();
+    let mut reader = FeedReader::open(&store, feed, space, cursor, None).unwrap();
+    let page = reader.read(&store, BOUNDS).unwrap();
+    assert!(page.went_back && page.cursor.is_owed_nothing());
+    let whole = ["a", "b", "a", "c"].map(|id| (id.to_owned(), true));
+    assert_eq!(changes(page), whole);
 }
 
 #[test]

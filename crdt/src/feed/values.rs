@@ -7,7 +7,7 @@ use crate::record::{ChangeActor, Document, RecordChange};
 use crate::store::cache::{Documents, Kept};
 use crate::store::changes::{self, RecentEntries};
 use crate::store::tables::records::{ChangeAt, Changes, RecordKey, RecordRow};
-use crate::store::{ReadStore, StoreError};
+use crate::store::{Position, ReadStore, StoreError};
 
 /// Records kept by one reader, of which a node has a dozen.
 const RECORDS_MAX: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -16,6 +16,19 @@ const ITEMS_MAX: usize = 1 << 16;
 /// Bytes of changes kept by one reader for the records that it comes by next: those of some 20,000 changes of a field or
 /// two.
 const ENTRIES_BYTES_MAX: usize = 4 << 20;
+
+/// Why the values of a change cannot be given.
+pub(super) struct NoValues {
+    pub(super) reason: String,
+    /// The damaged frame without which they cannot: they can once it is mended.
+    pub(super) damaged: Option<Position>,
+}
+
+impl From<String> for NoValues {
+    fn from(reason: String) -> Self {
+        Self { reason, damaged: None }
+    }
+}
 
 /// The records that a reader has come by lately, as of its place: reading on, a record that changes again costs
 /// nothing but its changes.
@@ -45,7 +58,7 @@ impl Records {
         actor: ChangeActor,
         change: &RecordChange,
         at: ChangeAt,
-    ) -> Result<Result<Values, String>, StoreError> {
+    ) -> Result<Result<Values, NoValues>, StoreError> {
         let kept = match self.documents.pop(key) {
             Some(kept) => Ok(kept),
             None => load(store, &mut self.entries, key, at)?,
@@ -56,7 +69,7 @@ impl Records {
         };
         let before = (!document.is_empty()).then(|| document.view());
         if let Err(reason) = apply(&mut document, actor, change) {
-            return Ok(Err(reason));
+            return Ok(Err(reason.into()));
         }
         let after = document.view();
         changes.push(at, |_, _| ());
@@ -80,7 +93,7 @@ fn load(
     entries: &mut RecentEntries,
     key: &RecordKey,
     at: ChangeAt,
-) -> Result<Result<Kept, String>, StoreError> {
+) -> Result<Result<Kept, NoValues>, StoreError> {
     let stored = store.get(&key.record())?;
     let all = match &stored {
         Some(value) => changes::places(store, key, &RecordRow::decode(value)?.changes)?,
@@ -91,12 +104,15 @@ fn load(
     for place in all.into_iter().filter(is_before) {
         match entries.at(store, place) {
             Ok((actor, change, _)) => history.push((actor, change.clone())),
-            Err(error @ StoreError::Damaged { .. }) => return Ok(Err(error.to_string())),
+            Err(error @ StoreError::Damaged { position, .. }) => {
+                let reason = error.to_string();
+                return Ok(Err(NoValues { reason, damaged: Some(position) }));
+            }
             Err(error) => return Err(error),
         }
         places.push(place, |_, _| ());
     }
     let whole = Document::of_changes(history.iter().map(|(actor, change)| (*actor, change)));
     let kept = whole.map(|document| Kept { document, changes: places });
-    Ok(kept.map_err(|error| error.to_string()))
+    Ok(kept.map_err(|error| error.to_string().into()))
 }
