@@ -106,6 +106,27 @@ fn a_damaged_genesis_document_is_written_anew_from_the_tables() {
     assert_eq!(pair.count(0), 3);
 }
 
+#[test]
+fn damaged_entries_of_members_make_nobody_a_stranger() {
+    for office in 0..2 {
+        let mut pair = apart();
+        let places = pair.membership_places(office);
+        assert!(!places.is_empty());
+        let whole: Vec<_> =
+            places.iter().map(|at| pair.replicas[office].store().read(*at).unwrap()).collect();
+        pair.restart(office, |store| damaged(store, &places));
+        let status = pair.replicas[office].status();
+        assert_eq!((status.sites.len(), status.entries_lost), (2, 0), "office {office}");
+        let store = pair.replicas[office].store();
+        let read: Vec<_> = places.iter().map(|at| store.read(*at).unwrap()).collect();
+        assert_eq!(read, whole, "put back without a peer");
+        pair.write(1 - office, "oil", json!({"price": 4}));
+        pair.up();
+        pair.pass(3_000);
+        assert_eq!(pair.digest(0), pair.digest(1));
+    }
+}
+
 /// One office has changed a record more often than one row names places, and has started over: it holds in memory, and
 /// in the record's row, only what is live. The other has changed the same record as it was at first.
 fn changed_apart() -> Pair {

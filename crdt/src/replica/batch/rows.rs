@@ -188,6 +188,10 @@ fn entry_rows(staged: &StagedEntry, position: Position, rows: &mut Vec<RowWrite>
     let header = &entry.header;
     let row = EntryRow { position: position.0, hash: entry.hash, status: *status };
     rows.push((logs::entry(header.space, entry.log, header.seq), Some(codec::encode(&row))));
+    if header.space == header.realm.membership_space() {
+        let key = logs::membership_entry(header.space, entry.log, header.seq);
+        rows.push((key, Some(entry.bytes().to_vec())));
+    }
     if header.seq == 1 {
         let row = ActorRow { author: header.author };
         rows.push((logs::actor(&header.author.actor()), Some(codec::encode(&row))));

@@ -5,6 +5,9 @@
 //! the tables were rebuilt from the damaged journal nothing is lost in this sense: the frontier then ends before
 //! the hole, and the regular pull brings the entry as a new one.
 //!
+//! Who the members are must not hang on a peer that may be reached only by a member: membership entries are put back from
+//! the tables, which hold them too, as are the documents that realms begin with and the proofs of forks.
+//!
 //! An own entry that no other site holds is gone: it stays visible here, and is not announced. A rebuild goes
 //! on without it, under a new incarnation.
 
@@ -76,6 +79,35 @@ impl Losses {
         if self.entries.len() > LOST_ASKED_MAX {
             self.entries.pop_last();
         }
+    }
+
+    /// Finds those of all spaces.
+    fn find(
+        store: &impl Store,
+        realms: &Realms,
+        holes: &Holes,
+        claimed: &mut BTreeSet<Position>,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        if !holes.is_empty() {
+            for space in realms.spaces() {
+                found.find_in(store, space, holes, claimed)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts back those that the tables hold too. Says whether there were any.
+    fn put_back(&self, store: &mut impl Store) -> Result<bool, StoreError> {
+        let mut is_any = false;
+        for (at, Lost { space, author, seq, .. }) in &self.entries {
+            let Some(kept) = store.get(&logs::membership_entry(*space, *author, *seq))? else {
+                continue;
+            };
+            // What cannot be written now is asked of the peers, as others are.
+            is_any |= store.repair(*at, &Frame::Entry(&kept).bytes()).is_ok();
+        }
+        Ok(is_any)
     }
 
     /// Finds those of a space.
@@ -163,6 +195,17 @@ impl<S: Store> Context<'_, S> {
         Ok(Outcome::Entries { packed: pack_entries(&entries), until: Vec::new(), at: None })
     }
 
+    /// A membership entry as the tables have it.
+    pub(in crate::replica) fn kept_entry(
+        &self,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<Option<Entry>, StoreError> {
+        let kept = self.store.get(&logs::membership_entry(space, author, seq))?;
+        Ok(kept.and_then(|bytes| Entry::decode(&bytes).ok()))
+    }
+
     /// A durable entry; `None` where its bytes are damaged.
     pub(in crate::replica) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
         match self.store.read(at) {
@@ -194,14 +237,13 @@ impl Links {
         if !self.has_new_damage(store) {
             return Ok(());
         }
-        let mut found = Losses::default();
-        let holes = holes(store)?;
-        let mut claimed = BTreeSet::new();
-        if !holes.is_empty() {
-            for space in realms.spaces() {
-                found.find_in(store, space, &holes, &mut claimed)?;
+        let (mut found, holes, claimed) = loop {
+            let (holes, mut claimed) = (holes(store)?, BTreeSet::new());
+            let found = Losses::find(store, realms, &holes, &mut claimed)?;
+            if !found.put_back(store)? {
+                break (found, holes, claimed);
             }
-        }
+        };
         if holes.keys().any(|hole| !claimed.contains(hole)) {
             let unclaimed = holes.keys().filter(|hole| !claimed.contains(hole));
             keep_founding(store, realms, unclaimed)?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Realms;
 use crate::format::codec;
-use crate::ids::{Author, RealmId, SiteId, SiteKey};
-use crate::log::entry::Entry;
+use crate::ids::{RealmId, SiteId, SiteKey, SpaceId};
+use crate::log::entry::{Entry, EntryId};
 use crate::membership::{Genesis, Grant, Revoked, Role, SpaceDocument, Ticket};
 use crate::protocol::topic;
 use crate::replica::context::Context;
@@ -58,14 +58,15 @@ impl<S: Store> Context<'_, S> {
         &self,
         realm: RealmId,
         applied_only: bool,
-    ) -> Result<Vec<(Position, Author)>, StoreError> {
+    ) -> Result<Vec<(Position, EntryId)>, StoreError> {
         let space = realm.membership_space();
         let mut positions = Vec::new();
         for (author, log) in self.realms.logs(space).into_iter().flat_map(Logs::rows) {
             for seq in 1..=log.seq {
                 let row = self.entry_row(space, *author, seq)?;
                 let row = row.filter(|row| !applied_only || row.status == EntryStatus::Applied);
-                positions.extend(row.map(|row| (row.position(), *author)));
+                let id = EntryId { author: *author, seq };
+                positions.extend(row.map(|row| (row.position(), id)));
             }
         }
         positions.sort();
@@ -78,13 +79,24 @@ impl<S: Store> Context<'_, S> {
         realm: RealmId,
         applied_only: bool,
     ) -> Result<Vec<Entry>, StoreError> {
+        let space = realm.membership_space();
         let positions = self.membership_places(realm, applied_only)?;
-        // A damaged one is missed until it is repaired; the others still count.
-        let entry = |(at, log)| {
-            let entry = self.read_entry(at).transpose()?;
-            Some(entry.map(|entry| entry.in_log(log)))
-        };
+        let entry = |(at, id)| self.membership_entry(space, at, id).transpose();
         positions.into_iter().filter_map(entry).collect()
+    }
+
+    /// A membership entry that is held, as the tables have it where the journal is damaged.
+    fn membership_entry(
+        &self,
+        space: SpaceId,
+        at: Position,
+        EntryId { author, seq }: EntryId,
+    ) -> Result<Option<Entry>, StoreError> {
+        let entry = match self.read_entry(at)? {
+            Some(entry) => Some(entry),
+            None => self.kept_entry(space, author, seq)?,
+        };
+        Ok(entry.map(|entry| entry.in_log(author)))
     }
 
     /// The first membership entries of a realm that fit into so many bytes.
@@ -93,7 +105,7 @@ impl<S: Store> Context<'_, S> {
         realm: RealmId,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.read_fitting(self.membership_places(realm, false)?, bytes_max)
+        self.read_fitting(realm, self.membership_places(realm, false)?, bytes_max)
     }
 
     /// The last of them that fit.
@@ -104,7 +116,7 @@ impl<S: Store> Context<'_, S> {
     ) -> Result<Vec<Entry>, StoreError> {
         let mut positions = self.membership_places(realm, false)?;
         positions.reverse();
-        let mut entries = self.read_fitting(positions, bytes_max)?;
+        let mut entries = self.read_fitting(realm, positions, bytes_max)?;
         entries.reverse();
         Ok(entries)
     }
@@ -112,13 +124,15 @@ impl<S: Store> Context<'_, S> {
     /// The first of these entries that fit into so many bytes; no more are read.
     fn read_fitting(
         &self,
-        positions: Vec<(Position, Author)>,
+        realm: RealmId,
+        positions: Vec<(Position, EntryId)>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        for (at, log) in positions {
-            let Some(entry) = self.read_entry(at)? else { continue };
-            let entry = entry.in_log(log);
+        for (at, id) in positions {
+            let Some(entry) = self.membership_entry(realm.membership_space(), at, id)? else {
+                continue;
+            };
             bytes += entry.bytes().len();
             if bytes > bytes_max {
                 break;

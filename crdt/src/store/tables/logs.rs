@@ -134,6 +134,13 @@ pub fn author_of_key(key: &[u8]) -> Option<Author> {
     Some(Author::from_bytes(key.get(17..57)?.try_into().ok()?))
 }
 
+/// Key of the bytes of a membership entry.
+pub fn membership_entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
+    let mut key = author_key(b'b', space, author);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
 /// Key of an [`EntryRow`].
 pub fn entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
     let mut key = author_key(b'e', space, author);

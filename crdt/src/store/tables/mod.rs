@@ -7,6 +7,7 @@
 //! | byte | key after it | value | file |
 //! |---|---|---|---|
 //! | `a` | actor 16 | [`logs::ActorRow`]: whose Automerge actor it is | logs |
+//! | `b` | space 16, author 40, seq 8 | a membership entry: a damaged journal must not make anybody a stranger, or a member again | logs |
 //! | `c` | space 16, collection | [`records::CollectionRow`]: counts and digest | records |
 //! | `d` | space 16, collection, 0, record id | [`records::RecordRow`]: what is live of a record, and where its last changes are | records |
 //! | `e` | space 16, author 40, seq 8 | [`logs::EntryRow`]: where an entry is and what became of it | logs |
@@ -45,7 +46,7 @@ use crate::format::codec;
 use crate::store::{Row, StoreError};
 
 /// Version of all key and value layouts.
-pub const FORMAT: u32 = 12;
+pub const FORMAT: u32 = 13;
 
 /// Reading rows, which needs no exclusive access: the half of a [`crate::store::Store`] that readers share.
 pub trait ReadTables {

@@ -4,7 +4,7 @@
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteId, SiteKey, SpaceId};
-use branchline_crdt::log::entry::{Entry, Origin};
+use branchline_crdt::log::entry::{Entry, Header, Origin};
 use branchline_crdt::membership::{Genesis, Role};
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{
@@ -260,12 +260,20 @@ impl Pair {
 
     /// Where an office's journal has the records' entries that another wrote.
     pub(crate) fn places(&self, office: usize, author: usize) -> Vec<Position> {
+        let (space, site) = (self.space(), self.site(author));
+        self.places_of(office, |header| header.space == space && header.author.site == site)
+    }
+
+    /// Where an office's journal has the entries that say who the members are.
+    pub(crate) fn membership_places(&self, office: usize) -> Vec<Position> {
+        self.places_of(office, |header| header.space == header.realm.membership_space())
+    }
+
+    fn places_of(&self, office: usize, is_one: impl Fn(&Header) -> bool) -> Vec<Position> {
         let frames = self.replicas[office].store().scan_journal(None, usize::MAX).unwrap();
         let is_of = |frame: &[u8]| {
             let entry = frame.strip_prefix(&[1]).and_then(|bytes| Entry::decode(bytes).ok());
-            entry.is_some_and(|entry| {
-                entry.header.space == self.space() && entry.header.author.site == self.site(author)
-            })
+            entry.is_some_and(|entry| is_one(&entry.header))
         };
         frames.iter().filter(|(_, frame)| is_of(frame)).map(|(at, _)| *at).collect()
     }
