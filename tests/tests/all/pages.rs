@@ -5,8 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The pages, with the folders in which a path that is written in one may begin.
-const PAGES: [(&str, &[&str]); 6] = [
+const PAGES: [(&str, &[&str]); 12] = [
     ("README.md", &[""]),
+    ("crdt/docs/records.md", &["", "crdt/src"]),
+    ("node/docs/files.md", &[""]),
+    ("node/docs/library.md", &[""]),
+    ("node/docs/offices.md", &[""]),
+    ("tests/README.md", &[""]),
+    ("simulations/README.md", &[""]),
     ("ARCHITECTURE.md", &["", "crdt/src/replica"]),
     ("CONTRIBUTING.md", &["", "crdt/src"]),
     ("SECURITY.md", &[""]),
