@@ -3,6 +3,7 @@
 use branchline_crdt::record::Value;
 use branchline_crdt::replica::Notice;
 use branchline_crdt::store::ReadJournal;
+use branchline_crdt::store::frame::Frame;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
@@ -123,6 +124,27 @@ fn damaged_entries_of_members_make_nobody_a_stranger() {
         pair.write(1 - office, "oil", json!({"price": 4}));
         pair.up();
         pair.pass(3_000);
+        assert_eq!(pair.digest(0), pair.digest(1));
+    }
+}
+
+#[test]
+fn a_genesis_document_survives_the_loss_of_the_tables_and_of_one_of_its_copies() {
+    for office in 0..2 {
+        let mut pair = apart();
+        for _ in 0..3 {
+            let frames = pair.replicas[office].store().scan_journal(None, usize::MAX).unwrap();
+            let is_genesis = |frame: &[u8]| matches!(Frame::read(frame), Ok(Frame::Genesis(_)));
+            let copies = frames.iter().filter(|(_, frame)| is_genesis(frame));
+            let copies: Vec<_> = copies.map(|(at, _)| *at).collect();
+            assert!(copies.len() >= 2, "office {office} has {copies:?}");
+            pair.restart(office, |store| damaged(store, &copies[..1]).without_tables());
+            assert_eq!(pair.count(office), 3, "office {office}");
+        }
+        pair.up();
+        pair.write(1 - office, "oil", json!({"price": 4}));
+        pair.pass(3_000);
+        assert_eq!((pair.count(0), pair.count(1)), (4, 4));
         assert_eq!(pair.digest(0), pair.digest(1));
     }
 }

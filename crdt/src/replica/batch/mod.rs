@@ -39,6 +39,9 @@ use crate::store::tables::{ReadTables, decode_row, walk};
 /// The batch under way, and what is kept of records between batches.
 pub(in crate::replica) struct Batch {
     pub(in crate::replica) stage: Stage,
+    /// Frames of what realms began with, which the journal has once. The next group has them once more: nothing that a
+    /// drive spoils in one place takes both, and without them no entry of the realm can be judged.
+    founding: Vec<Vec<u8>>,
     /// What is found out beforehand of the entry that is taken in next.
     pub(in crate::replica) foresight: Option<Foresight>,
     pub(in crate::replica) documents: Documents,
@@ -55,6 +58,7 @@ impl Batch {
     pub(in crate::replica) fn new() -> Self {
         Self {
             stage: Stage::default(),
+            founding: Vec::new(),
             foresight: None,
             documents: Documents::new(),
             recent: RecentEntries::new(),
@@ -83,8 +87,9 @@ impl Batch {
         self.stage.spaces.push(document);
     }
 
-    /// Takes the documents out that the group brings: of the network, and of private spaces.
+    /// Takes the documents out that the group, which is durable now, brings: of the network, and of private spaces.
     pub(in crate::replica) fn take_documents(&mut self) -> (Option<Genesis>, Vec<SpaceDocument>) {
+        self.founding = self.stage.founding_frames();
         (self.stage.genesis.take(), std::mem::take(&mut self.stage.spaces))
     }
 

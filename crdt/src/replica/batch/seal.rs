@@ -180,15 +180,14 @@ impl Batch {
         })
     }
 
-    /// The frames that the journal is to have of the group: what realms began with, then the entries. These come last, on which
+    /// The frames that the journal is to have of the group: what realms began with, of the group before once
+    /// more, then the entries. These come last, on which
     /// [`Replica::commit`](crate::Replica::commit) relies.
     pub(in crate::replica) fn frames(&self) -> Vec<Vec<u8>> {
-        let Stage { genesis, spaces, entries, .. } = &self.stage;
-        let genesis =
-            genesis.iter().map(|document| Frame::Genesis(&codec::encode(document)).bytes());
-        let spaces = spaces.iter().map(|document| Frame::Space(&codec::encode(document)).bytes());
-        let entries = entries.iter().map(|staged| Frame::Entry(staged.entry.bytes()).bytes());
-        genesis.chain(spaces).chain(entries).collect()
+        let entries = self.stage.entries.iter();
+        let entries = entries.map(|staged| Frame::Entry(staged.entry.bytes()).bytes());
+        let founding = self.founding.iter().cloned().chain(self.stage.founding_frames());
+        founding.chain(entries).collect()
     }
 
     /// Ends the group in memory; its documents go to the cache.
@@ -200,6 +199,17 @@ impl Batch {
             }
         }
         stage
+    }
+}
+
+impl Stage {
+    /// What realms began with that the group brings, as frames of the journal.
+    pub(in crate::replica) fn founding_frames(&self) -> Vec<Vec<u8>> {
+        let genesis = self.genesis.iter();
+        let genesis = genesis.map(|document| Frame::Genesis(&codec::encode(document)).bytes());
+        let spaces = self.spaces.iter();
+        let spaces = spaces.map(|document| Frame::Space(&codec::encode(document)).bytes());
+        genesis.chain(spaces).collect()
     }
 }
 

@@ -29,6 +29,8 @@ use crate::store::{Position, Store, StoreError};
 
 /// Entries that one pull asks back; the next pull asks for more.
 pub(in crate::replica) const LOST_ASKED_MAX: usize = 64;
+/// How often the journal has what a realm began with: see [`Batch`](crate::replica::batch::Batch).
+const COPIES: usize = 2;
 /// Journal bytes read at a time.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 
@@ -302,34 +304,42 @@ fn holes(store: &impl Store) -> Result<Holes, StoreError> {
     Ok(holes)
 }
 
-/// The tables hold the genesis document and the proofs of forks too: where the journal has lost them, they go
-/// back into the holes that no entry lay in, or else to the journal's end.
+/// The tables hold the genesis document and the proofs of forks too: where the journal has lost one, it goes back into
+/// the holes that no entry lay in, or else to the journal's end.
 fn keep_founding<'a>(
     store: &mut impl Store,
     realms: &Realms,
     holes: impl Iterator<Item = &'a Position> + Clone,
 ) -> Result<(), StoreError> {
-    let mut missing: BTreeSet<Vec<u8>> = BTreeSet::new();
-    missing.extend(realms.genesis().map(|genesis| Frame::Genesis(&codec::encode(genesis)).bytes()));
+    // How often the journal is to have each.
+    let mut missing: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    missing.extend(
+        realms.genesis().map(|genesis| (Frame::Genesis(&codec::encode(genesis)).bytes(), COPIES)),
+    );
     let documents = realms.private().map(|(document, _)| document);
-    missing.extend(documents.map(|document| Frame::Space(&codec::encode(document)).bytes()));
+    missing
+        .extend(documents.map(|document| (Frame::Space(&codec::encode(document)).bytes(), COPIES)));
     let forks = realms.all_logs().flat_map(|(_, logs)| logs.forks.proofs());
-    missing.extend(forks.map(|fork| Frame::Fork(&codec::encode(&fork)).bytes()));
+    missing.extend(forks.map(|fork| (Frame::Fork(&codec::encode(&fork)).bytes(), 1)));
     let mut after = None;
     loop {
         let frames = store.scan_journal(after, SCAN_BYTES)?;
         let Some((last, _)) = frames.last() else { break };
         after = Some(*last);
         for (_, found) in &frames {
-            missing.remove(found);
+            if let Some(count) = missing.get_mut(found) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
-    for frame in missing {
-        if !holes.clone().any(|at| store.repair(*at, &frame).is_ok()) {
-            match store.append(&[&frame]) {
-                // The tables keep it; the next start tries again.
-                Ok(_) | Err(StoreError::Unwritable { .. }) => {}
-                Err(error) => return Err(error),
+    for (frame, count) in missing {
+        for _ in 0..count {
+            if !holes.clone().any(|at| store.repair(*at, &frame).is_ok()) {
+                match store.append(&[&frame]) {
+                    // The tables keep it; the next start tries again.
+                    Ok(_) | Err(StoreError::Unwritable { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
