@@ -104,12 +104,18 @@ impl Builder {
                 return Err(error);
             }
         };
-        if let Err(error) = extensions.open(&node.handle(), &config).await {
+        let clock = tokio::spawn(tell_time(messages, wanted));
+        // Before anybody is answered: who finds the node finds what works beside it at work.
+        let started = match extensions.open(&node.handle(), &config).await {
+            Ok(()) => extensions.start(config).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = started {
+            clock.abort();
             stop_network(&network, network_task).await;
             node.shutdown().await;
             return Err(error);
         }
-        let clock = tokio::spawn(tell_time(messages, wanted));
         let (stop_api, stopped) = oneshot::channel::<()>();
         let doors = Doors { port: api, socket };
         let hosts = Hosts::new(api_address.port(), &settings.api_hosts);
@@ -135,18 +141,16 @@ impl Builder {
             clock,
             folder: folder.clone(),
         });
-        let started = match kept {
-            Ok(()) => extensions.start(config).await,
+        match kept {
+            Ok(()) => {}
             // Reading works without it.
             Err(SiteError::Io { path, source }) if is_full(&source) => {
                 warn!(path = %path.display(), error = %source, "the run file was not updated");
-                extensions.start(config).await
             }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = started {
-            node.shutdown().await;
-            return Err(error);
+            Err(error) => {
+                node.shutdown().await;
+                return Err(error.into());
+            }
         }
         spare::keep(folder.path());
         info!(site = %node.site(), api = %api_address, "the node is ready");

@@ -82,7 +82,7 @@ pub trait Part: Send + Sync + 'static {
         Routes::default()
     }
 
-    /// Starts to work beside a node that runs: called once, when it serves its API and looks for others. Returns soon. An
+    /// Starts to work beside a node that runs: called once, before the node answers at its API. Returns soon. An
     /// error stops the node; what a person need not mend before it can run at all is a finding instead.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use tally::{LARGE, Tally};
 
@@ -68,6 +68,29 @@ fn token(data: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_answered_finds_the_extensions_at_work() {
+    let data = site(CONFIG);
+    let socket = data.path().join("api.sock");
+    let asked = tokio::spawn(async move {
+        let mut stream = loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let head = "GET /v1/tallies/tea HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    let node = start(data.path()).await;
+    let answer = asked.await.unwrap();
+    assert!(answer.contains("\"is_at_work\":true"), "{answer}");
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_section_a_route_a_metric_and_a_finding_are_seen_at_a_running_node() {
     let data = site(CONFIG);
     let node = start(data.path()).await;
@@ -79,7 +102,7 @@ async fn a_section_a_route_a_metric_and_a_finding_are_seen_at_a_running_node() {
     }]);
     assert_eq!(status["findings"], expected);
 
-    let answer = json!({"count": 1, "site": node.site().to_string()});
+    let answer = json!({"count": 1, "site": node.site().to_string(), "is_at_work": true});
     assert_eq!(ask(&node, "GET", "/v1/tallies/tea", token).await, (200, answer));
     let (status, refused) = ask(&node, "GET", "/v1/tallies/coffee", token).await;
     assert_eq!((status, &refused["error"]["code"]), (404, &json!("not_found")));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
@@ -82,7 +83,9 @@ impl Extension for Tally {
             let is_restored = folder.join(RESTORED_FILE).exists();
             let counts = Mutex::new(counts);
             let asked = Counter::default();
-            let inner = Arc::new(Inner { handle, folder, counts, asked, is_restored });
+            let is_at_work = AtomicBool::new(false);
+            let inner = Inner { handle, folder, counts, asked, is_restored, is_at_work };
+            let inner = Arc::new(inner);
             Ok(Arc::new(Counting(inner)) as Arc<dyn Part>)
         }
         .boxed()
@@ -95,6 +98,7 @@ struct Inner {
     counts: Mutex<BTreeMap<String, u64>>,
     asked: Counter,
     is_restored: bool,
+    is_at_work: AtomicBool,
 }
 
 struct Counting(Arc<Inner>);
@@ -105,6 +109,8 @@ struct TallyAnswer {
     count: u64,
     /// Who counts.
     site: String,
+    /// Whether it has begun to work.
+    is_at_work: bool,
 }
 
 /// A tally, one more than before.
@@ -127,13 +133,26 @@ async fn tally(
     std::fs::create_dir_all(&inner.folder).unwrap();
     let (count, site) = (*count, inner.handle.site().to_string());
     std::fs::write(inner.folder.join(FILE), serde_json::to_vec(&*counts).unwrap()).unwrap();
-    Ok(Json(TallyAnswer { count, site }))
+    let is_at_work = inner.is_at_work.load(Ordering::SeqCst);
+    Ok(Json(TallyAnswer { count, site, is_at_work }))
 }
 
 impl Part for Counting {
     fn routes(&self) -> Routes {
         let bounded = OpenApiRouter::default().routes(routes!(tally));
         Routes { bounded: bounded.with_state(Arc::clone(&self.0)), ..Routes::default() }
+    }
+
+    fn start(&self) -> BoxFuture<'_, Result<(), ExtensionError>> {
+        async {
+            // It takes its time.
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+            self.0.is_at_work.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn reload<'a>(&'a self, config: &'a Config) -> BoxFuture<'a, Result<(), ExtensionError>> {
