@@ -74,8 +74,9 @@ impl<S: Store> Replica<S> {
                 self.conclude(waiting, if is_lost { Acceptance::NotReady } else { acceptance })
             }
             Task::Fork { space, fork } => {
-                let fork = ForkProof::new(fork.lower, fork.higher);
-                match fork.filter(|fork| cx.is_fork_news(space, fork)) {
+                // Every answer brings those that are known; no signature of them is looked at again.
+                let fork = cx.is_fork_news(space, &fork).then_some(*fork);
+                match fork.and_then(|fork| ForkProof::new(fork.lower, fork.higher)) {
                     Some(fork) => {
                         vec![Task::Commit, Task::KeepFork { space, fork: Box::new(fork) }]
                     }
@@ -87,7 +88,7 @@ impl<S: Store> Replica<S> {
                 Vec::new()
             }
             Task::NameBranches => {
-                if cx.is_any_misnamed(batch)? {
+                if links.take_forks_news() && cx.is_any_misnamed(batch)? {
                     self.rebuild(&mut |_| ())?;
                 }
                 Vec::new()

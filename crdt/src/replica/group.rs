@@ -256,9 +256,10 @@ impl<S: Store> Replica<S> {
         if let Some(logs) = self.realms.logs_mut(space) {
             logs.forks.learn(&fork);
         }
-        let is_renamed = self.context().is_any_misnamed(&self.batch)?;
-        self.outbox.notice(Notice::Fork { author, seq, is_renamed });
-        let (links, cx, _, out) = self.parts();
+        let (links, cx, batch, out) = self.parts();
+        let is_renamed = cx.is_misnamed(batch, space, author, seq)?;
+        out.notice(Notice::Fork { author, seq, is_renamed });
+        links.note_forks_news();
         links.pull_from_all(cx, out, space);
         Ok(())
     }

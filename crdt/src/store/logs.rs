@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use crate::ids::{Author, SpaceId};
+use crate::ids::{Author, Incarnation, SiteId, SpaceId};
 use crate::log::entry::Tip;
 use crate::log::fork::Forks;
 use crate::log::frontier::{self, Frontier, Known, PREDECESSORS_TOLD_MAX, Parts, Predecessor};
@@ -80,6 +80,12 @@ impl Logs {
     /// The tips, by author.
     pub(crate) fn rows(&self) -> &BTreeMap<Author, LogRow> {
         &self.rows
+    }
+
+    /// The logs that are held of a site.
+    pub(crate) fn of_site(&self, site: SiteId) -> impl Iterator<Item = Author> + '_ {
+        let author = |byte| Author { site, incarnation: Incarnation([byte; 8]) };
+        self.rows.range(author(0)..=author(u8::MAX)).map(|(log, _)| *log)
     }
 
     /// A log begins, or goes on.

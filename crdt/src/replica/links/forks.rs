@@ -1,7 +1,7 @@
 //! Proofs that a log forks, on their way; what a fork is stands at [`crate::log::fork`].
 
 use crate::format::codec;
-use crate::ids::{Author, SpaceId};
+use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::fork::ForkProof;
 use crate::protocol::count_fitting;
 use crate::record::ParsedChange;
@@ -47,14 +47,46 @@ impl<S: Store> Context<'_, S> {
     /// Whether a log is held under another name than it has by the known forks.
     pub(in crate::replica) fn is_any_misnamed(&self, batch: &Batch) -> Result<bool, StoreError> {
         for (space, logs) in self.realms.all_logs() {
-            let forks = logs.forks.named();
-            for (author, seq, first, name) in forks {
-                let held = |log: &&Author| log.site == author.site && **log != name;
-                for log in logs.rows().keys().filter(held) {
-                    if batch.held_hash(*self, space, *log, seq)? == Some(first) {
-                        return Ok(true);
-                    }
+            for branch in logs.forks.named() {
+                if self.holds_misnamed(batch, space, logs, branch)? {
+                    return Ok(true);
                 }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether that is so of a log that forks at this number of its author's.
+    pub(in crate::replica) fn is_misnamed(
+        &self,
+        batch: &Batch,
+        space: SpaceId,
+        author: Author,
+        seq: u64,
+    ) -> Result<bool, StoreError> {
+        let Some(logs) = self.realms.logs(space) else { return Ok(false) };
+        let is_there =
+            |branch: &(Author, u64, EntryHash, Author)| (branch.0, branch.1) == (author, seq);
+        for branch in logs.forks.named().filter(is_there) {
+            if self.holds_misnamed(batch, space, logs, branch)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a branch is held under another name than its own. It is of who signed, begins with this number and entry, and
+    /// has this name.
+    fn holds_misnamed(
+        &self,
+        batch: &Batch,
+        space: SpaceId,
+        logs: &Logs,
+        (author, seq, first, name): (Author, u64, EntryHash, Author),
+    ) -> Result<bool, StoreError> {
+        for log in logs.of_site(author.site).filter(|log| *log != name) {
+            if batch.held_hash(*self, space, log, seq)? == Some(first) {
+                return Ok(true);
             }
         }
         Ok(false)

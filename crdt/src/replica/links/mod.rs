@@ -42,6 +42,8 @@ pub(in crate::replica) struct Links {
     pub(in crate::replica) timers: Timers,
     pub(in crate::replica) random: Random,
     pub(in crate::replica) request_count: u64,
+    /// A proof of a fork was kept since logs were last held to their names.
+    has_forks_news: bool,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
     is_unwritable: bool,
 }
@@ -61,8 +63,19 @@ impl Links {
             timers: Timers::default(),
             random: Random::new(seed),
             request_count: 0,
+            has_forks_news: false,
             is_unwritable: false,
         }
+    }
+
+    /// A proof of a fork was kept: logs may have other names now.
+    pub(in crate::replica) fn note_forks_news(&mut self) {
+        self.has_forks_news = true;
+    }
+
+    /// Whether logs may have other names than when this was last asked.
+    pub(in crate::replica) fn take_forks_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_forks_news)
     }
 
     /// Whether the last append failed.
