@@ -3,6 +3,7 @@
 use crate::format::codec;
 use crate::ids::{Author, EntryHash, SpaceId};
 use crate::log::fork::ForkProof;
+use crate::log::frontier::Salt;
 use crate::protocol::count_fitting;
 use crate::record::ParsedChange;
 use crate::replica::batch::Batch;
@@ -10,15 +11,24 @@ use crate::replica::context::Context;
 use crate::store::logs::Logs;
 use crate::store::{Store, StoreError};
 
-/// Bytes of proofs in one answer; the rest travels with later ones, from any site that has it.
+/// Bytes of proofs in one answer; the rest travels with later ones.
 const FORKS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Proofs for an answer to a pull, as many as fit.
-pub(in crate::replica) fn some_forks(logs: &Logs) -> Vec<ForkProof> {
-    let mut proofs: Vec<ForkProof> = logs.forks.proofs().collect();
-    let sizes = proofs.iter().map(|proof| codec::encode(proof).len());
-    let count = count_fitting(sizes, FORKS_BYTES_MAX);
-    proofs.truncate(count);
+pub(in crate::replica) fn some_forks(logs: &Logs, salt: Salt) -> Vec<ForkProof> {
+    some_of(logs.forks.proofs().collect(), salt, FORKS_BYTES_MAX)
+}
+
+/// As many as fit. Where not all do, each answer begins with another, so that all arrive in the end.
+fn some_of(mut proofs: Vec<ForkProof>, salt: Salt, bytes_max: usize) -> Vec<ForkProof> {
+    let count = |proofs: &[ForkProof]| {
+        count_fitting(proofs.iter().map(|proof| codec::encode(proof).len()), bytes_max)
+    };
+    if count(&proofs) < proofs.len() {
+        let first = u64::from_le_bytes(salt) % proofs.len() as u64;
+        proofs.rotate_left(first as usize);
+        proofs.truncate(count(&proofs));
+    }
     proofs
 }
 
@@ -90,5 +100,57 @@ impl<S: Store> Context<'_, S> {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ids::{Incarnation, RealmId, SiteKey};
+    use crate::log::entry::{Body, Draft};
+
+    const REALM: RealmId = RealmId([7; 32]);
+
+    /// Proofs of a site that signed each of so many numbers twice.
+    fn proofs(count: u64) -> Vec<ForkProof> {
+        let key = SiteKey::from_seed([1; 32]);
+        let author = Author { site: key.site(), incarnation: Incarnation([1; 8]) };
+        let signed = |seq, time_ms| {
+            let draft = Draft {
+                realm: REALM,
+                space: REALM.main_space(),
+                author,
+                seq,
+                previous: EntryHash([9; 32]),
+                past: Vec::new(),
+                membership_past: Vec::new(),
+                time_ms,
+            };
+            let entry = draft.sign(&Body::Transactions(Vec::new()), &key);
+            (entry.header, entry.signature)
+        };
+        (1..=count).map(|seq| ForkProof::new(signed(seq, 1), signed(seq, 2)).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_fits_goes_in_its_order() {
+        let all = proofs(3);
+        assert_eq!(some_of(all.clone(), [5; 8], FORKS_BYTES_MAX), all);
+        assert_eq!(some_of(Vec::new(), [5; 8], FORKS_BYTES_MAX), []);
+    }
+
+    #[test]
+    fn where_not_all_fit_all_arrive_in_the_end() {
+        let all = proofs(7);
+        let two = codec::encode(&all[0]).len() * 2 + 8;
+        let mut arrived = BTreeSet::new();
+        for salt in 0..7_u64 {
+            let some = some_of(all.clone(), salt.to_le_bytes(), two);
+            assert_eq!(some.len(), 2);
+            arrived.extend(some.iter().map(|proof| proof.lower.0.seq));
+        }
+        assert_eq!(arrived.len(), 7);
     }
 }

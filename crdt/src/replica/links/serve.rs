@@ -76,7 +76,7 @@ impl Links {
                 (Outcome::SendFrontier(logs.frontier().part_digests(salt)), Vec::new())
             }
             Have::Frontier { .. } => {
-                let forks = some_forks(logs);
+                let forks = some_forks(logs, salt);
                 let outcome;
                 (outcome, entries) = self.entries_for(cx, batch, pull)?;
                 (outcome, forks)
