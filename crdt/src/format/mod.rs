@@ -6,3 +6,4 @@ pub mod container;
 pub mod digest;
 pub mod json;
 pub mod pack;
+pub(crate) mod skim;

@@ -1,11 +1,9 @@
 //! Records that do not fit the schema of their collection: written before it, or apart from it. They stay readable, and
 //! fit once their fields are written again.
 
-use std::collections::BTreeSet;
-
 use crate::ids::SpaceId;
 use crate::query::Bounds;
-use crate::record::{Kind, Schema, SchemaMismatch, Value};
+use crate::record::{FieldNames, Kind, Schema, SchemaMismatch, Value};
 use crate::store::StoreError;
 use crate::store::read;
 use crate::store::tables::ReadTables;
@@ -63,12 +61,12 @@ pub fn misfits(
 ) -> Result<SchemaMisfits, StoreError> {
     let mut found = SchemaMisfits { records: Vec::new(), scanned: 0, read: 0, next: None };
     let paths = schema.fields().keys();
-    let names: BTreeSet<&str> = paths.filter_map(|path| path.split('.').next()).collect();
-    if names.is_empty() {
+    let names: FieldNames<'_> = paths.filter_map(|path| path.split('.').next()).collect();
+    if schema.fields().is_empty() {
         return Ok(found);
     }
     let mut last = None;
-    read::each_row(tables, space, collection, after, |id, row| {
+    read::each_shown(tables, space, collection, after, |id, row| {
         if found.read >= bounds.scanned || found.records.len() >= bounds.records {
             found.next = last.take();
             return Ok(false);
@@ -76,6 +74,7 @@ pub fn misfits(
         found.read += 1;
         last = Some(id.to_owned());
         let Some(record) = row.fields(&names)? else { return Ok(true) };
+        let record = record.to_fields();
         found.scanned += 1;
         let fields: Vec<_> = schema.mismatches(&record).map(MisfitField::of).collect();
         if !fields.is_empty() {

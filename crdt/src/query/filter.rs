@@ -6,9 +6,10 @@ use data_encoding::BASE64;
 
 use super::lexer::Word;
 use crate::record::Field;
+use crate::record::NamedValues;
 use crate::record::Number;
 use crate::record::Scalar;
-use crate::record::{Datetime, Fields, Kind, Whole, WrittenNumber, timestamp_from_text};
+use crate::record::{Datetime, Kind, Whole, WrittenNumber, timestamp_from_text};
 
 /// Which records a query is about.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +66,7 @@ pub(super) enum Literal {
 impl Filter {
     /// Whether a record is one of those.
     #[must_use]
-    pub fn matches(&self, fields: &Fields) -> bool {
+    pub fn matches(&self, fields: &impl NamedValues) -> bool {
         self.root.matches(fields)
     }
 
@@ -81,7 +82,7 @@ impl Filter {
 }
 
 impl Node {
-    fn matches(&self, fields: &Fields) -> bool {
+    fn matches(&self, fields: &impl NamedValues) -> bool {
         match self {
             Self::All(nodes) => nodes.iter().all(|node| node.matches(fields)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(fields)),
@@ -100,7 +101,7 @@ impl Node {
 }
 
 impl Test {
-    fn matches(&self, fields: &Fields) -> bool {
+    fn matches(&self, fields: &impl NamedValues) -> bool {
         let found = self.field.scalar(fields);
         match &self.condition {
             Condition::IsNull => found == Scalar::Null,

@@ -1,15 +1,13 @@
 //! A list that is asked for, and which records are on it.
 
-use std::collections::BTreeSet;
-
 use super::error::QueryError;
 use super::filter::Filter;
 use super::order::{Order, QueryCursor, WrongCursor};
 use super::unlike::Noted;
 use crate::record::Field;
-use crate::record::{Fields, Schema, View};
+use crate::record::{FieldNames, NamedValues, Schema, View};
 use crate::store::StoreError;
-use crate::store::tables::records::RecordRow;
+use crate::store::tables::records::ShownRow;
 
 /// A list that is asked for: which records, in which order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,13 +58,13 @@ impl Query {
     }
 
     /// The fields that decide whether a record is on the list, and where.
-    pub(super) fn names(&self) -> BTreeSet<&str> {
+    pub(super) fn names(&self) -> FieldNames<'_> {
         let filter = self.filter.iter().flat_map(Filter::fields);
         let order = self.order.fields.iter().map(|field| &field.field);
         filter.chain(order).map(Field::name).collect()
     }
 
-    pub(super) fn matches(&self, fields: &Fields) -> bool {
+    pub(super) fn matches(&self, fields: &impl NamedValues) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.matches(fields))
     }
 
@@ -78,8 +76,8 @@ impl Query {
     /// The record, if it is on the list. `names`: those of [`Query::names`].
     pub(super) fn find(
         &self,
-        names: &BTreeSet<&str>,
-        row: &RecordRow<'_>,
+        names: &FieldNames<'_>,
+        row: &ShownRow<'_>,
         noted: &mut Noted<'_>,
     ) -> Result<Option<View>, StoreError> {
         if self.filter.is_some() {

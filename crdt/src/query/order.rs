@@ -9,7 +9,7 @@ use super::unseen::Unseen;
 use crate::format::codec;
 use crate::record::Field;
 use crate::record::KEY_STRING_BYTES;
-use crate::record::{Fields, Kind, Schema};
+use crate::record::{Kind, NamedValues, Schema};
 
 /// By what a list is ordered: fields, then the record id. Without fields it is ordered by id alone.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,17 +59,16 @@ impl Order {
         }
     }
 
-    /// Bytes that sort as the order says.
-    pub(super) fn key(&self, fields: &Fields) -> Vec<u8> {
-        let mut key = Vec::new();
+    /// Makes `key` bytes that sort as the order says.
+    pub(super) fn key(&self, fields: &impl NamedValues, key: &mut Vec<u8>) {
+        key.clear();
         for OrderField { field, is_descending, .. } in &self.fields {
             let begin = key.len();
-            field.scalar(fields).encode(KEY_STRING_BYTES, &mut key);
+            field.scalar(fields).encode(KEY_STRING_BYTES, key);
             if *is_descending {
-                turn(begin, &mut key);
+                turn(begin, key);
             }
         }
-        key
     }
 }
 

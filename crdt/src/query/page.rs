@@ -13,7 +13,7 @@ use crate::ids::SpaceId;
 use crate::record::View;
 use crate::store::StoreError;
 use crate::store::tables::ReadTables;
-use crate::store::tables::records::{RecordKey, RecordRow};
+use crate::store::tables::records::{RecordKey, ShownRow};
 
 /// How much work one page may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn by_id(
 ) -> Result<Page, StoreError> {
     let mut page = Page::empty();
     let mut bytes = 0;
-    let mut last = None;
+    let mut last: Option<String> = None;
     let after = after.map(QueryCursor::id);
     let (names, mut noted) = (query.names(), query.noted());
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
@@ -112,7 +112,9 @@ fn by_id(
             bytes += view.json_bytes();
             page.records.push((id.to_owned(), view));
         }
-        last = Some(id.to_owned());
+        let last = last.get_or_insert_default();
+        last.clear();
+        last.push_str(id);
         Ok(true)
     })?;
     (page.unknown_fields, page.unlike) = noted.end();
@@ -145,7 +147,7 @@ fn by_order(
         let record = RecordKey { space, collection: collection.to_owned(), id };
         // As it is now: it may have changed since it was looked at.
         let found = match tables.get(&record.record())? {
-            Some(row) => query.find(&names, &RecordRow::decode(&row)?, &mut noted)?,
+            Some(row) => query.find(&names, &ShownRow::read(&row)?, &mut noted)?,
             None => None,
         };
         let id = record.id;
@@ -178,6 +180,7 @@ fn places(
     let mut first = First::new(bounds.records);
     let mut of_order = Unseen::of(query.order.fields.iter().map(|field| &field.field));
     let names = query.names();
+    let mut key = Vec::new();
     let source = Source::of(tables, space, collection, query.filter.as_ref())?;
     source.each(tables, space, collection, None, |id, row| {
         is_too_many = scanned >= bounds.sorted;
@@ -186,7 +189,8 @@ fn places(
         noted.see(&fields);
         if query.matches(&fields) {
             of_order.see(&fields);
-            first.add_behind(after, &query.order.key(&fields), id);
+            query.order.key(&fields, &mut key);
+            first.add_behind(after, &key, id);
         } else {
             noted.miss(&fields);
         }

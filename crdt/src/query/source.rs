@@ -6,7 +6,7 @@ use crate::record::Field;
 use crate::record::{KEY_STRING_BYTES, Scalar};
 use crate::store::StoreError;
 use crate::store::read;
-use crate::store::tables::records::{RecordKey, RecordRow};
+use crate::store::tables::records::{RecordKey, ShownRow};
 use crate::store::tables::{self, ReadTables, indexes, walk_by};
 
 /// Most records that are looked for one by one: a filter that lets more through is answered about as soon by reading
@@ -58,10 +58,10 @@ impl Source {
         space: SpaceId,
         collection: &str,
         after: Option<&str>,
-        mut visit: impl FnMut(&str, RecordRow<'_>) -> Result<bool, StoreError>,
+        mut visit: impl FnMut(&str, ShownRow<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let ids = match self {
-            Self::All => return read::each_row(tables, space, collection, after, visit),
+            Self::All => return read::each_shown(tables, space, collection, after, visit),
             Self::Ids(ids) => ids,
         };
         let first = ids.partition_point(|id| after.is_some_and(|after| id.as_str() <= after));
@@ -69,7 +69,7 @@ impl Source {
             let (collection, id) = (collection.to_owned(), id.clone());
             let key = RecordKey { space, collection, id };
             let Some(row) = tables.get(&key.record())? else { continue };
-            if !visit(&key.id, RecordRow::decode(&row)?)? {
+            if !visit(&key.id, ShownRow::read(&row)?)? {
                 return Ok(());
             }
         }

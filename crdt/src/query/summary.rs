@@ -1,6 +1,6 @@
 //! Counts, sums, averages, least and greatest values, by group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::error::{QueryError, QueryFault, QueryPart};
 use super::filter::Filter;
@@ -12,7 +12,7 @@ use super::unlike::{Noted, Unlike};
 use crate::ids::SpaceId;
 use crate::record::Field;
 use crate::record::Scalar;
-use crate::record::{Fields, Kind, Schema, Value};
+use crate::record::{FieldNames, Kind, NamedValues, Schema, Value, ValueRef};
 use crate::store::StoreError;
 use crate::store::tables::ReadTables;
 
@@ -198,7 +198,7 @@ pub fn summary(
     bounds: Bounds,
 ) -> Result<Summary, SummaryError> {
     let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
-    let names: BTreeSet<&str> = query.fields().map(Field::name).collect();
+    let names: FieldNames<'_> = query.fields().map(Field::name).collect();
     let mut noted = Noted::of(query.fields(), query.filter.as_ref());
     let mut scanned = 0;
     let mut is_too_many = false;
@@ -257,19 +257,22 @@ impl Groups<'_> {
         self.by_key.len() > GROUPS_MAX || self.bytes > GROUP_BYTES_MAX
     }
 
-    fn add(&mut self, fields: &Fields) {
+    fn add(&mut self, fields: &impl NamedValues) {
         self.key.clear();
         for field in &self.query.by {
             field.scalar(fields).encode(usize::MAX, &mut self.key);
         }
-        if !self.by_key.contains_key(&self.key) {
-            let values = self.query.by.iter().map(|field| field.find(fields).cloned());
-            let values: Vec<_> = values.map(|value| value.unwrap_or(Value::Null)).collect();
-            self.bytes += self.key.len() + values.iter().map(Value::json_bytes).sum::<usize>();
-            let group = self.empty(values);
-            self.by_key.insert(self.key.clone(), group);
-        }
-        let Some(group) = self.by_key.get_mut(&self.key) else { return };
+        let group = match self.by_key.get_mut(&self.key) {
+            Some(group) => group,
+            None => {
+                let values = self.query.by.iter().map(|field| field.find(fields));
+                let values: Vec<_> =
+                    values.map(|value| value.map_or(Value::Null, ValueRef::to_value)).collect();
+                self.bytes += self.key.len() + values.iter().map(Value::json_bytes).sum::<usize>();
+                let group = self.empty(values);
+                self.by_key.entry(self.key.clone()).or_insert(group)
+            }
+        };
         group.count += 1;
         for ((_, field), accumulator) in self.query.measures.iter().zip(&mut group.measures) {
             if let Some(value) = field.find(fields) {
@@ -304,7 +307,7 @@ impl Accumulator {
     }
 
     /// Takes a value in, and says how many bytes more are kept.
-    fn add(&mut self, value: &Value, kind: Option<Kind>) -> usize {
+    fn add(&mut self, value: ValueRef<'_>, kind: Option<Kind>) -> usize {
         match self {
             Self::Total { total, .. } => {
                 total.add(value, kind);
@@ -315,15 +318,15 @@ impl Accumulator {
                 let is_better = match kept {
                     None => scalar != Scalar::Null,
                     Some((kept, _)) if *is_least => {
-                        scalar != Scalar::Null && scalar < Scalar::of(kept, kind)
+                        scalar != Scalar::Null && scalar < Scalar::of(&*kept, kind)
                     }
-                    Some((kept, _)) => scalar > Scalar::of(kept, kind),
+                    Some((kept, _)) => scalar > Scalar::of(&*kept, kind),
                 };
                 if !is_better {
                     return 0;
                 }
                 let before = kept.as_ref().map_or(0, |(value, _)| value.json_bytes());
-                *kept = Some((value.clone(), kind));
+                *kept = Some((value.to_value(), kind));
                 value.json_bytes().saturating_sub(before)
             }
         }

@@ -7,7 +7,8 @@ use bigdecimal::{BigDecimal, RoundingMode};
 
 use crate::record::Mantissa;
 use crate::record::{
-    Kind, Significant, Value, WrittenNumber, exact_float, is_decimal, nearest_float, shown,
+    Kind, Significant, Value, ValueRef, WrittenNumber, exact_float, is_decimal, nearest_float,
+    shown,
 };
 
 /// Places of an average beyond those of the values.
@@ -35,15 +36,15 @@ pub(super) struct Total {
 
 impl Total {
     /// Takes in the value of a field that is declared to be of a kind.
-    pub(super) fn add(&mut self, value: &Value, kind: Option<Kind>) {
-        match value {
-            Value::Null => return,
-            Value::Int(n) | Value::Counter(n) => {
+    pub(super) fn add<'v>(&mut self, value: impl Into<ValueRef<'v>>, kind: Option<Kind>) {
+        match value.into() {
+            ValueRef::Null => return,
+            ValueRef::Int(n) | ValueRef::Counter(n) => {
                 self.has_exact = true;
-                self.integers += i128::from(*n);
+                self.integers += i128::from(n);
             }
-            Value::Float(n) => self.add_float(*n),
-            Value::Str(text)
+            ValueRef::Float(n) => self.add_float(n),
+            ValueRef::Str(text)
                 if kind == Some(Kind::Decimal)
                     && is_decimal(text)
                     && let Some(mantissa) = Mantissa::of_decimal(text)
@@ -52,13 +53,13 @@ impl Total {
                 self.has_exact = true;
                 self.add_decimal(digits, mantissa.places.into());
             }
-            Value::Bool(_)
-            | Value::Str(_)
-            | Value::Bytes(_)
-            | Value::Timestamp(_)
-            | Value::Text(_)
-            | Value::List(_)
-            | Value::Map(_) => {
+            ValueRef::Bool(_)
+            | ValueRef::Str(_)
+            | ValueRef::Bytes(_)
+            | ValueRef::Timestamp(_)
+            | ValueRef::Text(_)
+            | ValueRef::List(_)
+            | ValueRef::Map(_) => {
                 self.skipped += 1;
                 return;
             }

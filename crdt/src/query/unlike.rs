@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::filter::{Condition, Filter, Literal, Test};
 use super::unseen::Unseen;
 use crate::record::Field;
-use crate::record::Fields;
+use crate::record::NamedValues;
 
 /// A field that holds values of another kind than it is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +43,12 @@ impl<'q> Noted<'q> {
     }
 
     /// Looks at a record.
-    pub(super) fn see(&mut self, fields: &Fields) {
+    pub(super) fn see(&mut self, fields: &impl NamedValues) {
         self.unseen.see(fields);
     }
 
     /// Looks at a record that the filter does not let through.
-    pub(super) fn miss(&mut self, fields: &Fields) {
+    pub(super) fn miss(&mut self, fields: &impl NamedValues) {
         for (path, tests) in &self.tests {
             let compared_with = tests.iter().find_map(|test| test.unlike(fields));
             if let Some((kind, with)) = compared_with {
@@ -72,7 +72,7 @@ impl<'q> Noted<'q> {
 
 impl Test {
     /// The kind of the record's value, and with what it is compared, if the two cannot be compared.
-    fn unlike(&self, fields: &Fields) -> Option<(&'static str, &'static str)> {
+    fn unlike(&self, fields: &impl NamedValues) -> Option<(&'static str, &'static str)> {
         let value = self.field.find(fields)?;
         let found = self.field.scalar(fields);
         let with = |literal: &Literal| {

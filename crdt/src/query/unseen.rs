@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::record::Field;
-use crate::record::Fields;
+use crate::record::NamedValues;
 
 /// The fields of a query that no schema declares, and that none of the records that were looked at has.
 pub(super) struct Unseen<'q> {
@@ -19,7 +19,7 @@ impl<'q> Unseen<'q> {
     }
 
     /// Looks at a record.
-    pub(super) fn see(&mut self, fields: &Fields) {
+    pub(super) fn see(&mut self, fields: &impl NamedValues) {
         self.has_records = true;
         self.fields.retain(|field| field.find(fields).is_none());
     }

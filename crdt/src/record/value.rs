@@ -9,6 +9,7 @@ use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
 
 use super::limits::JSON_RESERVED;
+use super::value_ref::ValueRef;
 use super::view::Fields;
 
 /// A field value, as it is shown.
@@ -43,20 +44,7 @@ pub enum Value {
 impl Value {
     /// About how many bytes it takes as JSON.
     pub(crate) fn json_bytes(&self) -> usize {
-        match self {
-            Self::Null
-            | Self::Bool(_)
-            | Self::Int(_)
-            | Self::Float(_)
-            | Self::Timestamp(_)
-            | Self::Counter(_) => 8,
-            Self::Str(text) | Self::Text(text) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::List(values) => values.iter().map(Self::json_bytes).sum(),
-            Self::Map(fields) => {
-                fields.iter().map(|(name, value)| name.len() + value.json_bytes()).sum()
-            }
-        }
+        ValueRef::from(self).json_bytes()
     }
 
     /// The value as JSON: a counter is an integer, a text a string, bytes are a base64 string, a
@@ -86,19 +74,7 @@ impl Value {
     /// What the value is, in the words of the kinds of fields.
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool(_) => "boolean",
-            Self::Int(_) => "integer",
-            Self::Float(_) => "float",
-            Self::Str(_) => "string",
-            Self::Bytes(_) => "bytes",
-            Self::Timestamp(_) => "timestamp",
-            Self::Counter(_) => "counter",
-            Self::Text(_) => "text",
-            Self::List(_) => "list",
-            Self::Map(_) => "map",
-        }
+        ValueRef::from(self).kind_name()
     }
 }
 

@@ -7,8 +7,8 @@ use crate::ids::{Author, SpaceId};
 use crate::record::{Conflict, SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::store::tables::logs::{self, ActorRow};
-use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow};
-use crate::store::tables::{ReadTables, decode_row, row, walk, walk_by};
+use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow, ShownRow};
+use crate::store::tables::{ReadTables, decode_row, row, walk};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
 ///
@@ -22,7 +22,7 @@ pub fn record(
 }
 
 fn view(row: &[u8]) -> Result<View, StoreError> {
-    RecordRow::decode(row)?.view()
+    ShownRow::read(row)?.view()
 }
 
 /// A collection's schema. One that another program wrote wrongly, or that is deleted, restricts nothing.
@@ -74,9 +74,6 @@ pub fn list(
     Ok(found)
 }
 
-/// Records read at a time: some MB where each is large, and few more than a page has.
-const STEP_RECORDS: usize = 128;
-
 /// Shows `visit` the records of a collection, deleted or not, by id, behind id `after`, until it returns false.
 ///
 /// # Errors
@@ -88,10 +85,24 @@ pub fn each_of(
     after: Option<&str>,
     mut visit: impl FnMut(String, View) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    each_row(tables, space, collection, after, |id, row| visit(id.to_owned(), row.view()?))
+    each_shown(tables, space, collection, after, |id, row| visit(id.to_owned(), row.view()?))
 }
 
-/// As [`each_of`], with the records as their rows have them: for those who need little of each.
+/// As [`each_of`], with the records as they are stored: for those who need little of each.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read, or as `visit` returns it.
+pub fn each_shown(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    after: Option<&str>,
+    mut visit: impl FnMut(&str, ShownRow<'_>) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    each_stored(tables, space, collection, after, |id, value| visit(id, ShownRow::read(value)?))
+}
+
+/// As [`each_shown`], with the whole rows.
 ///
 /// # Errors
 /// [`StoreError`] where the tables cannot be read, or as `visit` returns it.
@@ -102,11 +113,21 @@ pub fn each_row(
     after: Option<&str>,
     mut visit: impl FnMut(&str, RecordRow<'_>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
+    each_stored(tables, space, collection, after, |id, value| visit(id, RecordRow::decode(value)?))
+}
+
+fn each_stored(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    after: Option<&str>,
+    mut visit: impl FnMut(&str, &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     let prefix = records::records(space, collection);
     let after = after.map(|id| [&prefix, id.as_bytes()].concat());
-    walk_by(tables, STEP_RECORDS, &prefix, after.as_deref(), |key, value| {
+    walk(tables, &prefix, after.as_deref(), |key, value| {
         let id = key.get(prefix.len()..).and_then(|id| str::from_utf8(id).ok());
-        visit(id.ok_or_else(broken_key)?, RecordRow::decode(value)?)
+        visit(id.ok_or_else(broken_key)?, value)
     })
 }
 

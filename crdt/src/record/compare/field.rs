@@ -1,6 +1,6 @@
 //! A field that a query names.
 
-use crate::record::{FieldSpec, Fields, Kind, SCHEMA_INDEXES_MAX, Schema, Value};
+use crate::record::{FieldSpec, Kind, NamedValues, SCHEMA_INDEXES_MAX, Schema, ValueRef};
 
 use crate::record::Scalar;
 
@@ -20,12 +20,22 @@ impl Field {
     }
 
     /// What a record holds there; `None`: nothing.
-    pub(crate) fn find<'f>(&self, fields: &'f Fields) -> Option<&'f Value> {
-        let mut names = self.path.split('.');
-        let found = fields.get(names.next()?)?;
-        names.try_fold(found, |value, name| {
-            let Value::Map(fields) = value else { return None };
-            fields.get(name)
+    pub(crate) fn find<'f>(&self, fields: &'f impl NamedValues) -> Option<ValueRef<'f>> {
+        let Some((name, path)) = self.path.split_once('.') else {
+            return fields.named(&self.path);
+        };
+        path.split('.').try_fold(fields.named(name)?, |value, name| match value {
+            ValueRef::Map(fields) => fields.named(name),
+            ValueRef::Null
+            | ValueRef::Bool(_)
+            | ValueRef::Int(_)
+            | ValueRef::Float(_)
+            | ValueRef::Str(_)
+            | ValueRef::Bytes(_)
+            | ValueRef::Timestamp(_)
+            | ValueRef::Counter(_)
+            | ValueRef::Text(_)
+            | ValueRef::List(_) => None,
         })
     }
 
@@ -35,7 +45,7 @@ impl Field {
     }
 
     /// What a record holds there, as it is compared.
-    pub(crate) fn scalar<'f>(&self, fields: &'f Fields) -> Scalar<'f> {
+    pub(crate) fn scalar<'f>(&self, fields: &'f impl NamedValues) -> Scalar<'f> {
         self.find(fields).map_or(Scalar::Null, |value| Scalar::of(value, self.kind))
     }
 }

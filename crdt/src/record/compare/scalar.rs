@@ -1,6 +1,6 @@
 //! Values as they are compared, and their order in bytes.
 
-use crate::record::{Datetime, Kind, Value, is_decimal};
+use crate::record::{Datetime, Kind, ValueRef, is_decimal};
 
 use crate::record::Number;
 
@@ -36,24 +36,24 @@ pub enum Scalar<'a> {
 impl<'a> Scalar<'a> {
     /// A value of a field that is declared to be of a kind.
     #[must_use]
-    pub fn of(value: &'a Value, kind: Option<Kind>) -> Self {
-        match value {
-            Value::Null => Scalar::Null,
-            Value::Bool(b) => Scalar::Bool(*b),
-            Value::Int(n) | Value::Counter(n) => Scalar::Number(Number::of_integer(*n)),
-            Value::Float(n) => Number::of_float(*n).map_or(Scalar::NotANumber, Scalar::Number),
-            Value::Str(text) if kind == Some(Kind::Decimal) && is_decimal(text) => {
+    pub fn of(value: impl Into<ValueRef<'a>>, kind: Option<Kind>) -> Self {
+        match value.into() {
+            ValueRef::Null => Scalar::Null,
+            ValueRef::Bool(b) => Scalar::Bool(b),
+            ValueRef::Int(n) | ValueRef::Counter(n) => Scalar::Number(Number::of_integer(n)),
+            ValueRef::Float(n) => Number::of_float(n).map_or(Scalar::NotANumber, Scalar::Number),
+            ValueRef::Str(text) if kind == Some(Kind::Decimal) && is_decimal(text) => {
                 Number::of_decimal(text).map_or(Scalar::Str(text), Scalar::Number)
             }
             // One from before the schema may have another form.
-            Value::Str(text) if kind == Some(Kind::Datetime) => {
+            ValueRef::Str(text) if kind == Some(Kind::Datetime) => {
                 text.parse().map_or(Scalar::Str(text), Scalar::Datetime)
             }
-            Value::Str(text) | Value::Text(text) => Scalar::Str(text),
-            Value::Bytes(bytes) => Scalar::Bytes(bytes),
-            Value::Timestamp(ms) => Scalar::Timestamp(*ms),
-            Value::List(_) => Scalar::List,
-            Value::Map(_) => Scalar::Map,
+            ValueRef::Str(text) | ValueRef::Text(text) => Scalar::Str(text),
+            ValueRef::Bytes(bytes) => Scalar::Bytes(bytes),
+            ValueRef::Timestamp(ms) => Scalar::Timestamp(ms),
+            ValueRef::List(_) => Scalar::List,
+            ValueRef::Map(_) => Scalar::Map,
         }
     }
 
@@ -137,6 +137,7 @@ fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Value;
 
     fn key(scalar: Scalar<'_>) -> Vec<u8> {
         let mut out = Vec::new();

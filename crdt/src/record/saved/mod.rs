@@ -4,12 +4,16 @@
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
 
+mod glance;
 mod values;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+pub(super) use glance::tests::assert_as_decoded;
 
 use super::change::chunk::Decoded;
 use super::change::genesis::InitialChange;

@@ -3,13 +3,13 @@
 //! Nearly every record is fields with one plain value each. Such a record is read as it is decoded. It is read as
 //! [`Document::view`](crate::record::Document::view) reads it, to which the tests hold it.
 
-use std::collections::BTreeSet;
-
+use super::glance;
 use super::{Saved, SavedContent, SavedObject, SavedValue, load};
 use crate::format::codec;
 use crate::record::limits::DELETED_FIELD;
 use crate::record::unreadable::Unreadable;
 use crate::record::value::Value;
+use crate::record::value_ref::{FieldNames, SomeFields};
 use crate::record::view::{self, Fields, View, clamp};
 
 impl View {
@@ -24,52 +24,45 @@ impl View {
         }
     }
 
-    /// Reads the fields of those names alone; `None` if the record is deleted. Takes a fraction of the time of
-    /// [`View::of_saved`].
+    /// Looks at the fields of those names alone; `None` if the record is deleted. Takes a small fraction of the time of
+    /// [`View::of_saved`]: a record with plain values is looked at where it lies.
     ///
     /// # Errors
     /// [`Unreadable`] if the bytes are damaged.
-    pub fn fields_of_saved(
-        saved: &[u8],
-        names: &BTreeSet<&str>,
-    ) -> Result<Option<Fields>, Unreadable> {
-        if let Some((fields, deleted)) =
-            plain_fields(&codec::decode("record", saved)?, |name| names.contains(name))
-        {
-            return Ok((!deleted).then_some(fields));
+    pub fn some_of_saved<'a>(
+        saved: &'a [u8],
+        names: &'a FieldNames<'a>,
+    ) -> Result<Option<SomeFields<'a>>, Unreadable> {
+        if let Some((values, deleted)) = glance::plain_fields(saved, names) {
+            return Ok((!deleted).then(|| SomeFields::plain(names, values)));
         }
-        let Self { mut fields, deleted, .. } = view::view(&load(saved)?);
-        fields.retain(|name, _| names.contains(name.as_str()));
-        Ok((!deleted).then_some(fields))
+        // Damaged ones are found to be so here.
+        let Self { fields, deleted, .. } = Self::of_saved(saved)?;
+        Ok((!deleted).then(|| SomeFields::of(names, fields)))
     }
 }
 
 /// The view of a record without conflicts, whose only object is the record itself; `None` for any other.
 fn plain(saved: &Saved<'_>) -> Option<View> {
-    let [_] = saved.objects.as_slice() else { return None };
-    let (fields, deleted) = plain_fields(saved, |_| true)?;
+    let (fields, deleted) = plain_fields(saved)?;
     let mut heads: Vec<[u8; 32]> = saved.heads.iter().map(|head| head.hash).collect();
     heads.sort_unstable();
     Some(View { fields, deleted, conflicts: Vec::new(), heads })
 }
 
-/// Fields of a record, and whether it is deleted; `None` if one of them, or that, is no single plain value.
-fn plain_fields(saved: &Saved<'_>, is_wanted: impl Fn(&str) -> bool) -> Option<(Fields, bool)> {
-    let [SavedObject::Map(saved_fields), ..] = saved.objects.as_slice() else { return None };
+/// The fields of a record, and whether it is deleted; `None` if one of them, or that, is no single plain value.
+fn plain_fields(saved: &Saved<'_>) -> Option<(Fields, bool)> {
+    let [SavedObject::Map(saved_fields)] = saved.objects.as_slice() else { return None };
     let actors = saved.actors.len() + saved.genesis.len();
     let mut fields = Fields::new();
     let mut deleted = false;
     for (name, values) in saved_fields {
-        let is_deleted = *name == DELETED_FIELD;
-        if !is_deleted && !is_wanted(name) {
-            continue;
-        }
         let [SavedValue { id, content }] = values.as_slice() else { return None };
         if id.actor as usize >= actors {
             return None;
         }
         let value = value(content)?;
-        if is_deleted {
+        if *name == DELETED_FIELD {
             deleted = value == Value::Bool(true);
         } else {
             fields.insert((*name).to_owned(), value);

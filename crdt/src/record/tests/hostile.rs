@@ -5,6 +5,7 @@ use serde_json::json;
 use super::support::{Office, TestEntry, actor, assert_like_automerge};
 use crate::record::change::chunk;
 use crate::record::change::operation::{Action, Key, ObjectId, OpId, RecordOperation, Shape};
+use crate::record::saved::assert_as_decoded;
 use crate::record::{
     Document, Fault, GenesisKind, InitialChange, OperationFault, RecordChange, Value, Verdict,
 };
@@ -218,6 +219,11 @@ fn a_stored_record_that_is_cut_is_an_error_and_a_damaged_one_no_panic() {
         damaged[at] ^= 0x55;
         if let Ok(document) = Document::load(&damaged) {
             let _ = (document.view(), document.summary(), document.save());
+        }
+        assert_as_decoded(&saved[..at]);
+        for byte in 0..=u8::MAX {
+            damaged[at] = byte;
+            assert_as_decoded(&damaged);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::support::{
     Office, TestEntry, actor, assert_goes_out, assert_like_automerge, fields, merge,
 };
 use crate::record::change::chunk;
+use crate::record::saved::assert_as_decoded;
 use crate::record::{Edit, RecordChange, View};
 
 const SCHEMA: &[(&str, &str)] = &[
@@ -181,6 +182,34 @@ fn all_entries(offices: &[Office]) -> Vec<TestEntry> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_glance_at_a_garbled_record_finds_what_reading_all_of_it_finds(
+        steps in steps(),
+        is_declared in any::<bool>(),
+        garbled in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..4, any::<u8>()), 1..40),
+    ) {
+        for office in play(&steps, is_declared) {
+            let saved = office.document.save();
+            let mut all = saved.clone();
+            for (at, how, byte) in &garbled {
+                for bytes in [&mut saved.clone(), &mut all] {
+                    let at = at.index(bytes.len());
+                    match how {
+                        0 => bytes[at] = *byte,
+                        // What begins a longer integer, or is the number of a variant.
+                        1 => bytes[at] = 248 + byte % 8,
+                        2 => bytes[at] = byte % 12,
+                        _ => {
+                            bytes.insert(at, *byte);
+                            bytes.truncate(bytes.len() - usize::from(byte % 2));
+                        }
+                    }
+                    assert_as_decoded(bytes);
+                }
+            }
+        }
+    }
 
     #[test]
     fn replicas_with_the_same_changes_agree_and_read_like_automerge(

@@ -7,9 +7,11 @@ use automerge::{Automerge, Change};
 use serde_json::{Map, Value as Json};
 
 use crate::record::change::chunk;
+use crate::record::saved::assert_as_decoded;
 use crate::record::{
-    ActorBytes, Begun, Document, Edit, EditError, NewRecord, RecordChange, Schema, Value, Verdict,
-    Version, View, automerge_of, begin, load_automerge, save_automerge, view_of_automerge,
+    ActorBytes, Begun, Document, Edit, EditError, FieldNames, NewRecord, RecordChange, Schema,
+    Value, Verdict, Version, View, automerge_of, begin, load_automerge, save_automerge,
+    view_of_automerge,
 };
 
 /// One change as its author's log carries it.
@@ -82,6 +84,7 @@ impl Office {
         let saved = self.live.save();
         let view = self.document.view();
         assert_eq!(View::of_saved(&saved).unwrap(), view);
+        assert_as_decoded(&saved);
         let all: BTreeSet<&str> = view.fields.keys().map(String::as_str).collect();
         let each = all.iter().map(|name| BTreeSet::from([*name]));
         for names in each.chain([BTreeSet::new(), all.clone()]) {
@@ -89,7 +92,9 @@ impl Office {
             let _ = expected
                 .as_mut()
                 .map(|fields| fields.retain(|name, _| names.contains(name.as_str())));
-            assert_eq!(View::fields_of_saved(&saved, &names).unwrap(), expected);
+            let names: FieldNames<'_> = names.into_iter().collect();
+            let some = View::some_of_saved(&saved, &names).unwrap();
+            assert_eq!(some.map(|some| some.to_fields()), expected);
         }
         self.live = reloaded(&self.live);
         assert_eq!(self.live.save(), self.document.save());

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::ids::SpaceId;
-use crate::record::Field;
+use crate::record::{Field, FieldNames};
 use crate::store::StoreError;
 use crate::store::read;
 use crate::store::tables::{ReadTables, indexes};
@@ -81,7 +81,7 @@ impl Round {
             return Ok(true);
         }
         let (space, collection, field) = (self.space, self.collection.clone(), self.field.clone());
-        let names = BTreeSet::from([field.name()]);
+        let names = FieldNames::from_iter([field.name()]);
         let begin = self.record.clone();
         let mut count = 0;
         read::each_row(tables, space, &collection, begin.as_deref(), |id, row| {

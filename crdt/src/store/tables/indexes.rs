@@ -9,7 +9,7 @@ use super::records::{RecordKey, collection_prefix, record_of_key};
 use super::{ReadTables, decode_row, row, walk};
 use crate::ids::SpaceId;
 use crate::record::{Field, KEY_STRING_BYTES, encoded_len};
-use crate::record::{Fields, Kind};
+use crate::record::{Fields, Kind, NamedValues};
 use crate::store::StoreError;
 
 /// An index.
@@ -130,7 +130,7 @@ pub fn entry(
 }
 
 /// What follows [`entries`] in the key of a record's row.
-pub fn entry_rest(field: &Field, id: &str, fields: &Fields) -> Vec<u8> {
+pub fn entry_rest(field: &Field, id: &str, fields: &impl NamedValues) -> Vec<u8> {
     let mut rest = Vec::new();
     field.scalar(fields).encode(KEY_STRING_BYTES, &mut rest);
     rest.extend_from_slice(id.as_bytes());

@@ -36,6 +36,7 @@
 
 pub mod indexes;
 pub mod logs;
+mod page;
 pub mod records;
 
 use std::ops::Bound;
@@ -44,6 +45,7 @@ use serde::de::DeserializeOwned;
 
 use crate::format::codec;
 use crate::store::{Row, StoreError};
+pub use page::{PageRoom, RowPage};
 
 /// Version of all key and value layouts.
 pub const FORMAT: u32 = 13;
@@ -66,6 +68,28 @@ pub trait ReadTables {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError>;
+
+    /// As [`ReadTables::scan`], for those who read many rows and keep none: what `page` held is replaced. An empty one is
+    /// behind the last row; any other may have fewer rows than there is room for.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        page.clear();
+        for (key, value) in self.scan(prefix, after, room.rows)? {
+            page.push(&key, &value);
+            if page.is_full(room) {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most `limit`.
     ///
@@ -140,9 +164,9 @@ pub fn walk(
     walk_by(tables, SCAN_ROWS, prefix, after, visit)
 }
 
-/// A walk holds about so many bytes of rows in memory at a time, or one row.
+/// A walk holds at most so many bytes of rows in memory at a time, and one row more.
 const WALK_BYTES: usize = 1 << 20;
-/// With how many rows a walk begins, before it knows how long they are.
+/// With how many rows a walk begins: it may need few of them.
 const FIRST_ROWS: usize = 4;
 
 /// As [`walk`], with at most `step` rows in memory at a time.
@@ -157,18 +181,18 @@ pub fn walk_by(
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut last = after.map(<[u8]>::to_vec);
-    let mut count = FIRST_ROWS.min(step);
+    let mut room = PageRoom { rows: FIRST_ROWS.min(step), bytes: WALK_BYTES };
+    let mut page = RowPage::default();
     loop {
-        let rows = tables.scan(prefix, last.as_deref(), count)?;
-        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
-        for (key, value) in &rows {
+        tables.scan_page(prefix, last.as_deref(), room, &mut page)?;
+        for (key, value) in page.iter() {
             if !visit(key, value)? {
                 return Ok(());
             }
         }
-        count = if bytes < WALK_BYTES { step.min(2 * count) } else { count.div_ceil(2) };
-        match rows.into_iter().last() {
-            Some((key, _)) => last = Some(key),
+        room.rows = step.min(2 * room.rows);
+        match page.last_key() {
+            Some(key) => last = Some(key.to_vec()),
             None => return Ok(()),
         }
     }

@@ -1,14 +1,13 @@
 //! Rows of records: what is live of them and where their changes are, collections, conflicts, origins.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::format::codec;
 use crate::format::digest::Digest;
+use crate::format::skim::Skim;
 use crate::ids::{SiteId, SpaceId};
 use crate::log::entry::Origin;
-use crate::record::{Document, Fields, View};
+use crate::record::{Document, FieldNames, SomeFields, View};
 use crate::store::StoreError;
 
 /// The address of a record.
@@ -95,7 +94,7 @@ impl<'a> RecordRow<'a> {
     /// # Errors
     /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
     pub fn view(&self) -> Result<View, StoreError> {
-        View::of_saved(self.shown()).map_err(broken)
+        self.shown().view()
     }
 
     /// The record by all its changes, also where an event is shown without some.
@@ -106,16 +105,66 @@ impl<'a> RecordRow<'a> {
         View::of_saved(self.live).map_err(broken)
     }
 
-    fn shown(&self) -> &'a [u8] {
-        self.first.unwrap_or(self.live)
-    }
-
-    /// The fields of those names alone; `None` if the record is deleted.
+    /// See [`ShownRow::fields`].
     ///
     /// # Errors
     /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
-    pub fn fields(&self, names: &BTreeSet<&str>) -> Result<Option<Fields>, StoreError> {
-        View::fields_of_saved(self.shown(), names).map_err(broken)
+    pub fn fields(&self, names: &'a FieldNames<'a>) -> Result<Option<SomeFields<'a>>, StoreError> {
+        self.shown().fields(names)
+    }
+
+    fn shown(&self) -> ShownRow<'a> {
+        ShownRow { shown: self.first.unwrap_or(self.live) }
+    }
+}
+
+/// What a record's row shows, for those who do not ask where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownRow<'a> {
+    shown: &'a [u8],
+}
+
+impl<'a> ShownRow<'a> {
+    /// Reads a [`RecordRow`]. One that does not decode means broken tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
+    pub fn read(value: &'a [u8]) -> Result<Self, StoreError> {
+        match Self::skim(value) {
+            Some(row) => Ok(row),
+            // Which says what is wrong.
+            None => RecordRow::decode(value).map(|row| row.shown()),
+        }
+    }
+
+    /// Passes over what is in [`Changes`].
+    fn skim(value: &'a [u8]) -> Option<Self> {
+        let mut skim = Skim::new(value);
+        let _rows = skim.u32()?;
+        skim.each(|skim| {
+            let (_position, _index) = (skim.u64()?, skim.u32()?);
+            Some(())
+        })?;
+        let live = skim.bytes()?;
+        let first = if skim.bool()? { Some(skim.bytes()?) } else { None };
+        skim.end()?;
+        Some(Self { shown: first.unwrap_or(live) })
+    }
+
+    /// The record as it is read.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
+    pub fn view(&self) -> Result<View, StoreError> {
+        View::of_saved(self.shown).map_err(broken)
+    }
+
+    /// The fields of those names alone, where they lie; `None` if the record is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where the row is damaged: rebuild the tables.
+    pub fn fields(&self, names: &'a FieldNames<'a>) -> Result<Option<SomeFields<'a>>, StoreError> {
+        View::some_of_saved(self.shown, names).map_err(broken)
     }
 }
 
