@@ -145,15 +145,15 @@ pub(crate) fn timestamp_from_text(text: &str) -> Option<i64> {
 
 /// Whether `text` is a decimal: `-?digits(.digits)?` with at most 38 digits.
 pub(crate) fn is_decimal(text: &str) -> bool {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = match unsigned.split_once('.') {
+    let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let (whole, fraction) = match unsigned.iter().position(|byte| *byte == b'.') {
         None => (unsigned, None),
-        Some((whole, fraction)) => (whole, Some(fraction)),
+        Some(point) => (&unsigned[..point], Some(&unsigned[point + 1..])),
     };
-    let is_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let is_digits = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     is_digits(whole)
         && fraction.is_none_or(is_digits)
-        && whole.len() + fraction.map_or(0, str::len) <= super::limits::DECIMAL_DIGITS_MAX
+        && whole.len() + fraction.map_or(0, <[u8]>::len) <= super::limits::DECIMAL_DIGITS_MAX
 }
 
 /// Whether `text` is a decimal as a person writes a number: without zeros before it, which a code has and no number.

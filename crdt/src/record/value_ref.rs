@@ -120,9 +120,13 @@ impl NamedValues for Fields {
 
 /// Names of fields, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldNames<'n>(Vec<&'n str>);
+pub struct FieldNames<'n> {
+    names: Vec<&'n str>,
+    /// By their last six bits, which lengths there are: most other names have another one.
+    lengths: u64,
+}
 
-/// So many names are soonest looked through one by one: most differ by their length.
+/// So many names are soonest looked through one by one.
 const LOOKED_THROUGH_MAX: usize = 8;
 
 impl<'n> FromIterator<&'n str> for FieldNames<'n> {
@@ -130,20 +134,28 @@ impl<'n> FromIterator<&'n str> for FieldNames<'n> {
         let mut names: Vec<&str> = names.into_iter().collect();
         names.sort_unstable();
         names.dedup();
-        FieldNames(names)
+        let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name.as_bytes()));
+        FieldNames { names, lengths }
     }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << (name.len() % 64)
 }
 
 impl FieldNames<'_> {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
+    #[inline]
     pub(super) fn place(&self, name: &[u8]) -> Option<usize> {
-        if self.0.len() <= LOOKED_THROUGH_MAX {
-            self.0.iter().position(|known| known.as_bytes() == name)
+        if self.lengths & length_bit(name) == 0 {
+            None
+        } else if self.names.len() <= LOOKED_THROUGH_MAX {
+            self.names.iter().position(|known| known.as_bytes() == name)
         } else {
-            self.0.binary_search_by(|known| known.as_bytes().cmp(name)).ok()
+            self.names.binary_search_by(|known| known.as_bytes().cmp(name)).ok()
         }
     }
 }
@@ -177,7 +189,7 @@ impl<'a> SomeFields<'a> {
     /// The fields, for those who keep them.
     #[must_use]
     pub fn to_fields(&self) -> Fields {
-        let found = self.names.0.iter().filter_map(|name| Some((*name, self.named(name)?)));
+        let found = self.names.names.iter().filter_map(|name| Some((*name, self.named(name)?)));
         found.map(|(name, value)| (name.to_owned(), value.to_value())).collect()
     }
 }

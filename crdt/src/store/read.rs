@@ -8,7 +8,7 @@ use crate::record::{Conflict, SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::store::tables::logs::{self, ActorRow};
 use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow, ShownRow};
-use crate::store::tables::{ReadTables, decode_row, row, walk};
+use crate::store::tables::{ReadTables, decode_row, row, walk, walk_by};
 
 /// A record's view, deleted or not. `None`: nobody has written it.
 ///
@@ -116,6 +116,9 @@ pub fn each_row(
     each_stored(tables, space, collection, after, |id, value| visit(id, RecordRow::decode(value)?))
 }
 
+/// Records read at a time. Writing waits meanwhile, some tenth of a millisecond.
+const STEP_RECORDS: usize = 256;
+
 fn each_stored(
     tables: &impl ReadTables,
     space: SpaceId,
@@ -125,7 +128,7 @@ fn each_stored(
 ) -> Result<(), StoreError> {
     let prefix = records::records(space, collection);
     let after = after.map(|id| [&prefix, id.as_bytes()].concat());
-    walk(tables, &prefix, after.as_deref(), |key, value| {
+    walk_by(tables, STEP_RECORDS, &prefix, after.as_deref(), |key, value| {
         let id = key.get(prefix.len()..).and_then(|id| str::from_utf8(id).ok());
         visit(id.ok_or_else(broken_key)?, value)
     })

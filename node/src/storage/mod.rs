@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use disk::{Disk, RealDisk};
 use folder::{DataFolder, FolderError};
@@ -368,6 +368,17 @@ impl ReadTables for Reader {
         self.tables.scan(prefix, after, limit)
     }
 
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        self.demand_whole()?;
+        self.tables.scan_page(prefix, after, room, page)
+    }
+
     fn scan_back(
         &self,
         prefix: &[u8],
@@ -416,6 +427,16 @@ impl ReadTables for Storage {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.reader.tables.scan(prefix, after, limit)
+    }
+
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        self.reader.tables.scan_page(prefix, after, room, page)
     }
 
     fn scan_back(

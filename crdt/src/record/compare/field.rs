@@ -21,9 +21,11 @@ impl Field {
 
     /// What a record holds there; `None`: nothing.
     pub(crate) fn find<'f>(&self, fields: &'f impl NamedValues) -> Option<ValueRef<'f>> {
-        let Some((name, path)) = self.path.split_once('.') else {
+        // As `split_once` does, which takes longer than all the rest for a name that has no point.
+        let Some(point) = self.path.bytes().position(|byte| byte == b'.') else {
             return fields.named(&self.path);
         };
+        let (name, path) = (&self.path[..point], &self.path[point + 1..]);
         path.split('.').try_fold(fields.named(name)?, |value, name| match value {
             ValueRef::Map(fields) => fields.named(name),
             ValueRef::Null

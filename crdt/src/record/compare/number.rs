@@ -31,12 +31,17 @@ impl Mantissa {
             Some(unsigned) => (true, unsigned),
             None => (false, text),
         };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let digits = whole.bytes().chain(fraction.bytes());
-        let digits = digits.filter(u8::is_ascii_digit).try_fold(0_u128, |sum, digit| {
-            sum.checked_mul(10)?.checked_add(u128::from(digit - b'0'))
-        })?;
-        Some(Self { is_negative, digits, places: u32::try_from(fraction.len()).ok()? })
+        let point = unsigned.bytes().position(|byte| byte == b'.');
+        let places = point.map_or(0, |point| unsigned.len() - point - 1);
+        let mut digits = unsigned.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0');
+        let digits = if unsigned.len() <= SHORT_DIGITS {
+            digits.fold(0, |sum, digit| sum * 10 + u64::from(digit)).into()
+        } else {
+            digits.try_fold(0_u128, |sum, digit| {
+                sum.checked_mul(10)?.checked_add(u128::from(digit))
+            })?
+        };
+        Some(Self { is_negative, digits, places: u32::try_from(places).ok()? })
     }
 
     /// The digits with their sign; `None` only if there are more than 38.
@@ -46,6 +51,8 @@ impl Mantissa {
     }
 }
 
+/// So many digits are a number of 64 bits.
+const SHORT_DIGITS: usize = 19;
 /// What stands for the power 0.
 const POWER_ZERO: u16 = 1 << 15;
 

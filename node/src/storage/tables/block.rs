@@ -32,6 +32,8 @@ const ROWS_BYTES_MAX: usize = 1 << 20;
 const ZSTD_LEVEL: i32 = 1;
 
 const ROW_HEADER_BYTES: usize = 9;
+/// What is reckoned for a row; a block of shorter ones makes more room.
+const ROW_BYTES: usize = 192;
 const LONG_BYTES: usize = 12;
 thread_local! {
     // Making a context takes longer than a block does. One for each thread that writes (one) or reads.
@@ -112,7 +114,7 @@ impl Plain {
             decompressor.borrow_mut().as_mut()?.decompress(frame, len).ok()
         };
         let bytes = DECOMPRESSOR.with(decompress)?;
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(len / ROW_BYTES);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             rows.push((bytes.len() - rest.len()) as u32);
@@ -152,6 +154,14 @@ impl Plain {
             let row = self.bytes.get(*at as usize..).and_then(|mut rest| take_row(&mut rest));
             row.is_some_and(|(at, _)| if or_equal { at < key } else { at <= key })
         })
+    }
+
+    /// How many rows come before `key`.
+    pub(super) fn len_before(&self, key: &[u8]) -> usize {
+        match self.rows.len().checked_sub(1).and_then(|last| self.row(last)) {
+            Some((last, _)) if last < key => self.len(),
+            Some(_) | None => self.first_from(key, true),
+        }
     }
 
     /// What is held of row `key`; `None` if it is not here.

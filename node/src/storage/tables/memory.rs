@@ -7,10 +7,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use branchline_crdt::store::{Position, Row, RowWrite};
+use branchline_crdt::store::{Position, RowWrite};
 
 /// What a row takes in memory beside its key and value: two vectors and its share of a tree's nodes, about.
 const ROW_OVERHEAD_BYTES: usize = 96;
+
+/// The key of a row, and its value unless it is removed.
+type Seen<'r> = (&'r [u8], Option<&'r [u8]>);
 
 /// Rows that are written to sled together.
 #[derive(Debug, Default)]
@@ -46,9 +49,9 @@ impl Generation {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = RowWrite> {
+    ) -> impl DoubleEndedIterator<Item = Seen<'_>> {
         let rows = self.rows.range::<[u8], _>((from, to));
-        rows.map(|(key, value)| (key.clone(), value.clone()))
+        rows.map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 }
 
@@ -114,39 +117,47 @@ impl Memory {
         self.filling.get(key).or_else(|| self.writing.as_ref()?.get(key))
     }
 
+    /// Whether anything that begins with `prefix` is here from `from` to `to`.
+    pub(super) fn has_any(&self, prefix: &[u8], from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+        let first = |generation: &Generation| {
+            generation.range(from, to).next().is_some_and(|(key, _)| key.starts_with(prefix))
+        };
+        first(&self.filling) || self.writing.as_deref().is_some_and(first)
+    }
+
     /// What is here from `from` to `to`, over `stored` rows of the same range; ascending. No value means that the row
     /// is removed.
-    pub(super) fn over(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        stored: Vec<Row>,
-    ) -> impl Iterator<Item = RowWrite> {
+    pub(super) fn over<'r>(
+        &'r self,
+        from: Bound<&'r [u8]>,
+        to: Bound<&'r [u8]>,
+        stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+    ) -> impl Iterator<Item = Seen<'r>> {
         let writing = self.writing.iter().flat_map(move |writing| writing.range(from, to));
-        let stored = stored.into_iter().map(|(key, value)| (key, Some(value)));
+        let stored = stored.map(|(key, value)| (key, Some(value)));
         newest(self.filling.range(from, to), newest(writing, stored, Ord::cmp), Ord::cmp)
     }
 
     /// The same descending, from `from` down to `to`.
-    pub(super) fn over_back(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        stored: Vec<Row>,
-    ) -> impl Iterator<Item = RowWrite> {
-        let back = |a: &Vec<u8>, b: &Vec<u8>| b.cmp(a);
+    pub(super) fn over_back<'r>(
+        &'r self,
+        from: Bound<&'r [u8]>,
+        to: Bound<&'r [u8]>,
+        stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+    ) -> impl Iterator<Item = Seen<'r>> {
+        let back = |a: &[u8], b: &[u8]| b.cmp(a);
         let writing = self.writing.iter().flat_map(move |writing| writing.range(to, from).rev());
-        let stored = stored.into_iter().map(|(key, value)| (key, Some(value)));
+        let stored = stored.map(|(key, value)| (key, Some(value)));
         newest(self.filling.range(to, from).rev(), newest(writing, stored, back), back)
     }
 }
 
 /// Both, by the order of keys in which each of them is; where both have a row, the newer one's.
-fn newest(
-    newer: impl Iterator<Item = RowWrite>,
-    older: impl Iterator<Item = RowWrite>,
-    order: fn(&Vec<u8>, &Vec<u8>) -> Ordering,
-) -> impl Iterator<Item = RowWrite> {
+fn newest<'r>(
+    newer: impl Iterator<Item = Seen<'r>>,
+    older: impl Iterator<Item = Seen<'r>>,
+    order: fn(&[u8], &[u8]) -> Ordering,
+) -> impl Iterator<Item = Seen<'r>> {
     let (mut newer, mut older) = (newer.peekable(), older.peekable());
     iter::from_fn(move || {
         let Some((next, _)) = newer.peek() else { return older.next() };

@@ -101,7 +101,7 @@ impl Merge {
         self.steps += 1;
         let mut bytes = 0;
         while bytes < STEP_BYTES {
-            let Some(next) = next_of(&self.cursors, Way::Up) else {
+            let Some((next, _)) = next_of(&self.cursors, Way::Up) else {
                 let is_only = self.steps == 1;
                 let (batch, run) = self.writer.finish()?;
                 let run = Arc::new(run);

@@ -74,7 +74,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-use branchline_crdt::store::tables::ReadTables;
+use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
 pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
 use folder::{Found, TablesFolder, guarded, let_go};
@@ -164,6 +164,16 @@ impl ReadTables for TablesSnapshot<'_> {
         self.state.open_ref()?.scan(prefix, after, limit)
     }
 
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        self.state.open_ref()?.scan_page(prefix, after, room, page)
+    }
+
     fn scan_back(
         &self,
         prefix: &[u8],
@@ -235,6 +245,20 @@ impl Tables {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.shared().state().open_ref()?.scan(prefix, after, limit)
+    }
+
+    /// As [`Tables::scan`], into `page`: see [`ReadTables::scan_page`].
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
+    pub fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        self.shared().state().open_ref()?.scan_page(prefix, after, room, page)
     }
 
     /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most

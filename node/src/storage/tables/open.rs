@@ -7,8 +7,8 @@ use super::manifest::Manifest;
 use super::memory::Memory;
 use super::read::Blocks;
 use super::run::Run;
-use super::walk::{self, Way};
-use branchline_crdt::store::tables::{scan_back_from, scan_from};
+use super::walk;
+use branchline_crdt::store::tables::{PageRoom, RowPage, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, Row, StoreError};
 
 /// Tables that serve.
@@ -37,21 +37,49 @@ impl Open {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let mut page: Vec<Row> = Vec::new();
+        let mut page = RowPage::default();
+        let room = PageRoom { rows: limit, bytes: usize::MAX };
+        self.scan_page(prefix, after, room, &mut page)?;
+        Ok(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect())
+    }
+
+    /// As many rows as there are, or as there is room for.
+    pub(super) fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        page.clear();
         let mut from = scan_from(prefix, after).map(<[u8]>::to_vec);
-        while page.len() < limit {
-            let wanted = limit - page.len();
+        while !page.is_full(room) {
             let start = from.as_ref().map(Vec::as_slice);
-            let stored = walk::scan(&self.blocks, &self.runs, Way::Up, prefix, start, wanted)?;
-            let last = last_key(&stored, wanted);
+            let mut kept = std::mem::take(page);
+            // Nearly always nothing is kept yet, and nothing is over what is stored: then this is the page.
+            let mut stored =
+                if kept.is_empty() { std::mem::take(&mut kept) } else { RowPage::default() };
+            walk::scan(&self.blocks, &self.runs, prefix, start, room, &mut stored)?;
+            let last = stored.last_key().filter(|_| stored.is_full(room)).map(<[u8]>::to_vec);
             let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
-            let rows = self.memory.over(start, end, stored);
-            let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
-            page.extend(rows.filter_map(|(key, value)| Some((key, value?))).take(wanted));
+            *page = if kept.is_empty() && !self.memory.has_any(prefix, start, end) {
+                stored
+            } else {
+                let rows = self.memory.over(start, end, stored.iter());
+                for (key, value) in rows.take_while(|(key, _)| key.starts_with(prefix)) {
+                    if let Some(value) = value {
+                        kept.push(key, value);
+                    }
+                    if kept.is_full(room) {
+                        break;
+                    }
+                }
+                kept
+            };
             let Some(last) = last else { break };
             from = Bound::Excluded(last);
         }
-        Ok(page)
+        Ok(())
     }
 
     pub(super) fn scan_back(
@@ -65,16 +93,21 @@ impl Open {
         while page.len() < limit {
             let wanted = limit - page.len();
             let start = from.as_ref().map(Vec::as_slice);
-            let stored = walk::scan(&self.blocks, &self.runs, Way::Down, prefix, start, wanted)?;
+            let stored = walk::scan_back(&self.blocks, &self.runs, prefix, start, wanted)?;
             let last = last_key(&stored, wanted);
             let end = Bound::Included(last.as_deref().unwrap_or(prefix));
-            let rows = self.memory.over_back(start, end, stored);
-            page.extend(rows.filter_map(|(key, value)| Some((key, value?))).take(wanted));
+            let rows = self.memory.over_back(start, end, row_refs(&stored));
+            let rows = rows.filter_map(|(key, value)| Some((key.to_vec(), value?.to_vec())));
+            page.extend(rows.take(wanted));
             let Some(last) = last else { break };
             from = Bound::Excluded(last);
         }
         Ok(page)
     }
+}
+
+fn row_refs(rows: &[Row]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
 }
 
 /// The key of the last of these rows, if sled may have more.

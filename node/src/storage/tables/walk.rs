@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::block::{Held, Plain};
 use super::read::Blocks;
 use super::run::Run;
+use branchline_crdt::store::tables::{PageRoom, RowPage, behind};
 use branchline_crdt::store::{Row, StoreError};
 
 /// Which way.
@@ -129,6 +130,39 @@ impl Cursor {
         Ok(self.key().starts_with(prefix))
     }
 
+    /// Takes the rows of the block that come before `end`, ascending, as far as there is room for them, and goes on to the
+    /// next; false if there is none.
+    fn take(
+        &mut self,
+        blocks: &Blocks,
+        prefix: &[u8],
+        end: Option<&[u8]>,
+        room: PageRoom,
+        page: &mut RowPage,
+    ) -> Result<bool, StoreError> {
+        let rows_end = end.map_or(self.plain.len(), |end| self.plain.len_before(end));
+        while let Some((key, held)) = self.plain.row(self.row).filter(|_| self.row < rows_end) {
+            match held {
+                Held::Value(value) => page.push(key, value),
+                Held::Removed => {}
+                Held::Long(_) => {
+                    if let Some(value) = blocks.value(&self.run, held)? {
+                        page.push(key, &value);
+                    }
+                }
+            }
+            self.row += 1;
+            if page.is_full(room) {
+                break;
+            }
+        }
+        if self.row < self.plain.len() {
+            Ok(self.key().starts_with(prefix))
+        } else {
+            self.enter_next(prefix, |run, block| blocks.get(run, block))
+        }
+    }
+
     /// Goes on to the next row, as one who needs each block once.
     pub(super) fn next_once(&mut self, blocks: &Blocks) -> Result<bool, StoreError> {
         self.step(b"", |run, block| blocks.read(run, block))
@@ -153,22 +187,25 @@ fn here_or_before(rows: usize) -> (usize, bool) {
     (rows.saturating_sub(1), rows > 0)
 }
 
-/// The next row of several cursors: of those that have it the first, which is the newest.
-pub(super) fn next_of(cursors: &[Cursor], way: Way) -> Option<usize> {
-    let mut cursors = cursors.iter().enumerate();
-    let (mut next, first) = cursors.next()?;
-    let mut next_key = first.key();
-    for (number, cursor) in cursors {
-        let comes_first = match way {
-            Way::Up => Ordering::Less,
-            Way::Down => Ordering::Greater,
-        };
-        let key = cursor.key();
-        if key.cmp(next_key) == comes_first {
-            (next, next_key) = (number, key);
+/// The next row of several cursors: of those that have it the first, which is the newest; and of the others, which comes
+/// next.
+pub(super) fn next_of(cursors: &[Cursor], way: Way) -> Option<(usize, Option<usize>)> {
+    let comes_first = match way {
+        Way::Up => Ordering::Less,
+        Way::Down => Ordering::Greater,
+    };
+    let mut cursors = cursors.iter().map(Cursor::key).enumerate();
+    let (mut next, mut second) = (cursors.next()?, None);
+    for cursor in cursors {
+        match second {
+            Some((_, key)) if cursor.1.cmp(key) != comes_first => {}
+            Some(_) | None if cursor.1.cmp(next.1) == comes_first => {
+                second = Some(std::mem::replace(&mut next, cursor));
+            }
+            Some(_) | None => second = Some(cursor),
         }
     }
-    Some(next)
+    Some((next.0, second.map(|(number, _)| number)))
 }
 
 /// Lets all cursors at row `key` go on; those that have come to their end are taken out.
@@ -188,23 +225,65 @@ pub(super) fn pass(
     Ok(())
 }
 
-/// At most `limit` rows whose keys begin with `prefix`, from `from` on. Down, no key from there to the greatest with the
-/// prefix is without it.
+/// Rows whose keys begin with `prefix`, ascending from `from` on, as many as `page` has room for.
 pub(super) fn scan(
     blocks: &Blocks,
     runs: &[Arc<Run>],
-    way: Way,
+    prefix: &[u8],
+    from: Bound<&[u8]>,
+    room: PageRoom,
+    page: &mut RowPage,
+) -> Result<(), StoreError> {
+    let mut cursors = Vec::with_capacity(runs.len());
+    for run in runs {
+        cursors.extend(Cursor::seek(run, blocks, Way::Up, prefix, from)?);
+    }
+    let behind = behind(prefix);
+    // How far no other run has a row.
+    let mut end: Vec<u8> = Vec::new();
+    while !page.is_full(room)
+        && let Some((next, second)) = next_of(&cursors, Way::Up)
+    {
+        let cursor = &cursors[next];
+        let second = second.map(|second| cursors[second].key());
+        if second == Some(cursor.key()) {
+            let key = cursor.key().to_vec();
+            if let Some(value) = blocks.value(&cursor.run, cursor.held())? {
+                page.push(&key, &value);
+            }
+            pass(&mut cursors, &key, |cursor| {
+                cursor.step(prefix, |run, block| blocks.get(run, block))
+            })?;
+            continue;
+        }
+        end.clear();
+        let end = second.or(behind.as_deref()).map(|key| {
+            end.extend_from_slice(key);
+            end.as_slice()
+        });
+        if !cursors[next].take(blocks, prefix, end, room, page)? {
+            cursors.remove(next);
+        }
+    }
+    Ok(())
+}
+
+/// At most `limit` rows whose keys begin with `prefix`, descending from `from` on. No key from there to the greatest with
+/// the prefix is without it.
+pub(super) fn scan_back(
+    blocks: &Blocks,
+    runs: &[Arc<Run>],
     prefix: &[u8],
     from: Bound<&[u8]>,
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
     let mut cursors = Vec::with_capacity(runs.len());
     for run in runs {
-        cursors.extend(Cursor::seek(run, blocks, way, prefix, from)?);
+        cursors.extend(Cursor::seek(run, blocks, Way::Down, prefix, from)?);
     }
     let mut page = Vec::new();
     while page.len() < limit {
-        let Some(next) = next_of(&cursors, way) else { break };
+        let Some((next, _)) = next_of(&cursors, Way::Down) else { break };
         let cursor = &cursors[next];
         let key = cursor.key().to_vec();
         let value = blocks.value(&cursor.run, cursor.held())?;
