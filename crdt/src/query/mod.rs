@@ -30,11 +30,13 @@
 //! records that are equal by then are listed by id.
 //!
 //! An index of the schema ([`crate::store::tables::indexes`]) is used where it leads to few records, and never decides what is
-//! found: each record that it leads to is looked at.
+//! found: each record that it leads to is looked at. It counts records by the values of its field, where nothing else is asked
+//! of them.
 //!
 //! Nothing here looks at more records than [`Bounds`] allow: a page then ends early, with a cursor to go on from.
 
 mod by_index;
+mod counts;
 mod error;
 mod filter;
 mod lexer;

@@ -75,3 +75,110 @@ fn pages_by_an_index_join_in_either_direction_while_records_are_written() {
         }
     }
 }
+
+/// Records with every kind of value in a field, and its index.
+fn counted(path: &str, values: &[Json]) -> (MemoryStore, Schema) {
+    let schema = products();
+    let mut random = SmallRng::seed_from_u64(11);
+    let records = (0..900).map(|number| {
+        let value = &values[random.random_range(0..values.len())];
+        (format!("P-{number:03}"), json!({path: value, "shelf": number % 7}))
+    });
+    let records: Vec<_> = records.collect();
+    // As written before the schema: not all is of the kind that it declares.
+    let mut store = store(&Schema::default(), records.clone());
+    let field = Field::new(path.to_owned(), &schema);
+    let entry = |(id, fields): (String, Json)| {
+        let fields = view(&Schema::default(), fields).1.fields;
+        (indexes::entry(SPACE, "products", &field, &id, &fields), Some(Vec::new()))
+    };
+    store.apply(records.into_iter().map(entry).collect(), None).unwrap();
+    (store, schema)
+}
+
+fn set_index(store: &mut MemoryStore, schema: &Schema, path: &str, state: IndexState) {
+    let field = Field::new(path.to_owned(), schema);
+    let index = codec::encode(&IndexRow::new(&field, state));
+    store.apply(vec![(indexes::index(SPACE, "products", path), Some(index))], None).unwrap();
+}
+
+#[test]
+fn an_index_counts_as_reading_all_records_does() {
+    let longest = "x".repeat(255);
+    let names = [
+        json!("a"),
+        json!("a\0"),
+        json!("a\0\0b"),
+        json!(""),
+        json!(null),
+        json!(longest),
+        json!(5),
+        json!(true),
+        json!([1]),
+        json!({"x": 1}),
+        json!(["y"]),
+    ];
+    let prices = [
+        json!("2.50"),
+        json!("2.5"),
+        json!("2.500"),
+        json!("10"),
+        json!("-1"),
+        json!("cheap"),
+        json!(2.5),
+        json!(10),
+        json!(null),
+    ];
+    let times = [
+        json!("2026-01-31T10:30:00+01:00"),
+        json!("2026-01-31T09:30:00Z"),
+        json!("late"),
+        json!("2026-01-31T09:30:00"),
+        json!(null),
+    ];
+    for (path, values) in [("name", &names[..]), ("price", &prices), ("at", &times)] {
+        let (mut store, schema) = counted(path, values);
+        let asked = SummaryText { by: Some(path), ..SummaryText::default() };
+        let by_reading = summed(&store, &schema, asked);
+        assert_eq!(by_reading.scanned, 900);
+        set_index(&mut store, &schema, path, IndexState::Ready);
+        let by_index = summed(&store, &schema, asked);
+        assert_eq!(by_index.groups, by_reading.groups, "{path}");
+        assert_eq!(by_index.scanned, by_index.groups.len(), "one record of each group");
+        assert!(by_index.unknown_fields.is_empty() && by_index.unlike.is_empty());
+        let bounds = Bounds { sorted: 899, ..BOUNDS };
+        let query = SummaryQuery::parse(&schema, asked).unwrap();
+        let found = summary(&store, SPACE, "products", &query, bounds);
+        assert!(matches!(found, Err(SummaryError::TooMany { max: 899 })), "{found:?}");
+    }
+}
+
+#[test]
+fn what_an_index_cannot_count_is_read() {
+    let long = [json!("x".repeat(256)), json!("x".repeat(257)), json!("y")];
+    let (mut store, schema) = counted("name", &long);
+    set_index(&mut store, &schema, "name", IndexState::Ready);
+    let found = summed(&store, &schema, SummaryText { by: Some("name"), ..SummaryText::default() });
+    assert_eq!((found.groups.len(), found.scanned), (3, 900), "keys have only their beginning");
+
+    let (mut store, schema) = counted("name", &[json!("a"), json!("b")]);
+    let by = |by| SummaryText { by: Some(by), ..SummaryText::default() };
+    for state in [IndexState::Dropping, IndexState::Building { after: None, records: 0 }] {
+        set_index(&mut store, &schema, "name", state);
+        assert_eq!(summed(&store, &schema, by("name")).scanned, 900);
+    }
+    set_index(&mut store, &schema, "name", IndexState::Ready);
+    let sums = SummaryText { measures: [Some("shelf"), None, None, None], ..by("name") };
+    let some = SummaryText { filter: Some("shelf < 7"), ..by("name") };
+    for asked in [sums, some, by("name,shelf"), by("shelf"), SummaryText::default()] {
+        assert_eq!(summed(&store, &schema, asked).scanned, 900);
+    }
+    assert_eq!(summed(&store, &schema, by("name")).scanned, 2);
+    // A row of the index that is about a record which has another value by now.
+    let field = Field::new("name".to_owned(), &schema);
+    let old = view(&schema, json!({"name": "0"})).1.fields;
+    let old = indexes::entry(SPACE, "products", &field, "P-000", &old);
+    store.apply(vec![(old, Some(Vec::new()))], None).unwrap();
+    let found = summed(&store, &schema, by("name"));
+    assert_eq!((found.groups.len(), found.scanned), (2, 900));
+}
