@@ -49,6 +49,7 @@
 //! - `run`: rows that were written together; `writer` writes one.
 //! - `block`: rows of a run that lie next to each other, in one item.
 //! - `read`: reading rows from the runs; `walk`: in order.
+//! - `moment`: one state of the tables.
 //! - `rows`: keys and values of sled's items.
 //! - `check`: reading every item.
 //! - `folder`: sled's folder.
@@ -59,6 +60,7 @@ mod folder;
 mod manifest;
 mod memory;
 mod merge;
+mod moment;
 mod open;
 mod read;
 mod rows;
@@ -74,13 +76,14 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
+use branchline_crdt::store::tables::{PageRoom, RowPage};
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
 pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
 use folder::{Found, TablesFolder, guarded, let_go};
 pub use folder::{SetAside, TablesOpenError};
 use manifest::Manifest;
 use memory::Memory;
+pub use moment::TablesSnapshot;
 use open::Open;
 use read::Blocks;
 use run::Run;
@@ -143,45 +146,6 @@ enum TablesState {
         db: Option<sled::Db>,
         reason: String,
     },
-}
-
-/// One state of the tables. Anyone who writes waits until it is dropped.
-pub struct TablesSnapshot<'t> {
-    state: RwLockReadGuard<'t, TablesState>,
-}
-
-impl ReadTables for TablesSnapshot<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.state.open_ref()?.get(key)
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.state.open_ref()?.scan(prefix, after, limit)
-    }
-
-    fn scan_page(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        room: PageRoom,
-        page: &mut RowPage,
-    ) -> Result<(), StoreError> {
-        self.state.open_ref()?.scan_page(prefix, after, room, page)
-    }
-
-    fn scan_back(
-        &self,
-        prefix: &[u8],
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.state.open_ref()?.scan_back(prefix, before, limit)
-    }
 }
 
 fn failed(reason: impl ToString) -> StoreError {
@@ -247,7 +211,7 @@ impl Tables {
         self.shared().state().open_ref()?.scan(prefix, after, limit)
     }
 
-    /// As [`Tables::scan`], into `page`: see [`ReadTables::scan_page`].
+    /// As [`Tables::scan`], into `page`: see [`branchline_crdt::store::tables::ReadTables::scan_page`].
     ///
     /// # Errors
     /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.

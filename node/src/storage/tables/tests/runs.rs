@@ -2,9 +2,8 @@
 
 use tempfile::TempDir;
 
-use super::{
-    Model, assert_like, bytes, change, come_to_rest, killed, open, stored_items, wait_until,
-};
+use super::model::{Model, assert_like, change};
+use super::{bytes, come_to_rest, killed, open, stored_items, wait_until};
 use crate::storage::tables::run::RunHead;
 use crate::storage::tables::{Tables, TablesOptions, TablesState};
 use branchline_crdt::store::Position;
