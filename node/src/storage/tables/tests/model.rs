@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Tables;
+use branchline_crdt::store::Row;
 use branchline_crdt::store::tables::{PageRoom, RowPage};
 
 pub(super) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -30,9 +31,9 @@ pub(super) fn assert_like(tables: &Tables, model: &Model, prefix: &[u8], limit: 
     let expected = model.iter().filter(|(key, _)| key.starts_with(prefix));
     let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
     assert_eq!(joined, expected);
-    let bytes = 1 << limit;
+    let bytes = 16 * limit;
     let room = PageRoom { rows: limit, bytes };
-    let (mut page, mut paged): (RowPage, Vec<(Vec<u8>, Vec<u8>)>) = Default::default();
+    let (mut page, mut paged) = (RowPage::default(), Vec::<Row>::new());
     loop {
         let after = paged.last().map(|(key, _)| key.clone());
         tables.scan_page(prefix, after.as_deref(), room, &mut page).unwrap();
