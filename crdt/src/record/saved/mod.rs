@@ -3,6 +3,8 @@
 //! Actors are reported once and named by their places: first those of sites, then those of the genesis, whose actors are
 //! derived. Objects stand in the order in which their makers are met, the record itself first, so that none is named.
 //! What no one can reach any more, in objects that were removed, is left out.
+//!
+//! `glance` reads the form a second time, without these types, for queries: who changes one changes the other.
 
 mod glance;
 mod values;
