@@ -1,7 +1,9 @@
 //! Counts of records by the values of one field, from its index.
 
 use super::page::Bounds;
-use super::summary::{GROUP_BYTES_MAX, GROUPS_MAX, Group, Summary, SummaryError, SummaryQuery};
+use super::summary::{
+    self, GROUP_BYTES_MAX, GROUPS_MAX, Group, Summary, SummaryError, SummaryQuery,
+};
 use crate::ids::SpaceId;
 use crate::record::{Field, FieldNames, KEY_STRING_BYTES, Value, ValueRef};
 use crate::store::StoreError;
@@ -11,9 +13,29 @@ use crate::store::tables::{ReadTables, indexes, walk};
 /// What stands around a string in a key: its kind, and its end.
 const AROUND_STRING_BYTES: usize = 2;
 
+/// Sums up the records of a collection. Of `bounds`, [`Bounds::sorted`] counts.
+///
+/// How many records there are of each value of one indexed field is counted in the index, where neither a filter nor
+/// anything else is asked for: then one record of each group is looked at.
+///
+/// # Errors
+/// [`SummaryError`].
+pub fn summary(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    query: &SummaryQuery,
+    bounds: Bounds,
+) -> Result<Summary, SummaryError> {
+    match by_index(tables, space, collection, query, bounds)? {
+        Some(found) => Ok(found),
+        None => summary::by_reading(tables, space, collection, query, bounds),
+    }
+}
+
 /// The summary of a query that asks for counts by one field alone; `None` where it asks for more, there is no such index,
 /// or its values are longer than keys have of them.
-pub(super) fn by_index(
+fn by_index(
     tables: &impl ReadTables,
     space: SpaceId,
     collection: &str,

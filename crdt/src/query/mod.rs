@@ -53,6 +53,7 @@ mod total;
 mod unlike;
 mod unseen;
 
+pub use counts::summary;
 pub use error::{QueryError, QueryFault, QueryPart};
 pub use filter::Filter;
 pub use list::Query;
@@ -60,7 +61,6 @@ pub use order::{Order, QueryCursor, WrongCursor};
 pub use page::{Bounds, Page, PageError, page};
 pub use summary::{
     GROUPS_MAX, Group, Measure, MeasureValue, Summary, SummaryError, SummaryQuery, SummaryText,
-    summary,
 };
 pub use unlike::Unlike;
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::counts;
 use super::error::{QueryError, QueryFault, QueryPart};
 use super::filter::Filter;
 use super::page::Bounds;
@@ -187,23 +186,14 @@ pub enum SummaryError {
     Store(#[from] StoreError),
 }
 
-/// Sums up the records of a collection. Of `bounds`, [`Bounds::sorted`] counts.
-///
-/// How many records there are of each value of one indexed field is counted in the index, where neither a filter nor
-/// anything else is asked for: then one record of each group is looked at.
-///
-/// # Errors
-/// [`SummaryError`].
-pub fn summary(
+/// Sums up the records of a collection by reading them.
+pub(super) fn by_reading(
     tables: &impl ReadTables,
     space: SpaceId,
     collection: &str,
     query: &SummaryQuery,
     bounds: Bounds,
 ) -> Result<Summary, SummaryError> {
-    if let Some(found) = counts::by_index(tables, space, collection, query, bounds)? {
-        return Ok(found);
-    }
     let mut groups = Groups { query, by_key: BTreeMap::new(), bytes: 0, key: Vec::new() };
     let names: FieldNames<'_> = query.fields().map(Field::name).collect();
     let mut noted = Noted::of(query.fields(), query.filter.as_ref());

@@ -9,7 +9,6 @@ use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
 
 use super::limits::JSON_RESERVED;
-use super::value_ref::ValueRef;
 use super::view::Fields;
 
 /// A field value, as it is shown.
@@ -75,6 +74,107 @@ impl Value {
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
         ValueRef::from(self).kind_name()
+    }
+}
+
+/// A value that is borrowed: from a [`Value`], or as a plain one from what is stored of a record.
+#[derive(Debug, Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// [`Value::Null`].
+    Null,
+    /// [`Value::Bool`].
+    Bool(bool),
+    /// [`Value::Int`].
+    Int(i64),
+    /// [`Value::Float`].
+    Float(f64),
+    /// [`Value::Str`].
+    Str(&'a str),
+    /// [`Value::Bytes`].
+    Bytes(&'a [u8]),
+    /// [`Value::Timestamp`].
+    Timestamp(i64),
+    /// [`Value::Counter`].
+    Counter(i64),
+    /// [`Value::Text`].
+    Text(&'a str),
+    /// [`Value::List`].
+    List(&'a [Value]),
+    /// [`Value::Map`].
+    Map(&'a BTreeMap<String, Value>),
+}
+
+impl<'a> From<&'a Value> for ValueRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => ValueRef::Null,
+            Value::Bool(b) => ValueRef::Bool(*b),
+            Value::Int(n) => ValueRef::Int(*n),
+            Value::Float(n) => ValueRef::Float(*n),
+            Value::Str(text) => ValueRef::Str(text),
+            Value::Bytes(bytes) => ValueRef::Bytes(bytes),
+            Value::Timestamp(ms) => ValueRef::Timestamp(*ms),
+            Value::Counter(n) => ValueRef::Counter(*n),
+            Value::Text(text) => ValueRef::Text(text),
+            Value::List(values) => ValueRef::List(values),
+            Value::Map(fields) => ValueRef::Map(fields),
+        }
+    }
+}
+
+impl ValueRef<'_> {
+    /// The value, for those who keep it.
+    #[must_use]
+    pub fn to_value(self) -> Value {
+        match self {
+            ValueRef::Null => Value::Null,
+            ValueRef::Bool(b) => Value::Bool(b),
+            ValueRef::Int(n) => Value::Int(n),
+            ValueRef::Float(n) => Value::Float(n),
+            ValueRef::Str(text) => Value::Str(text.to_owned()),
+            ValueRef::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
+            ValueRef::Timestamp(ms) => Value::Timestamp(ms),
+            ValueRef::Counter(n) => Value::Counter(n),
+            ValueRef::Text(text) => Value::Text(text.to_owned()),
+            ValueRef::List(values) => Value::List(values.to_vec()),
+            ValueRef::Map(fields) => Value::Map(fields.clone()),
+        }
+    }
+
+    /// What the value is, in the words of the kinds of fields.
+    #[must_use]
+    pub fn kind_name(self) -> &'static str {
+        match self {
+            ValueRef::Null => "null",
+            ValueRef::Bool(_) => "boolean",
+            ValueRef::Int(_) => "integer",
+            ValueRef::Float(_) => "float",
+            ValueRef::Str(_) => "string",
+            ValueRef::Bytes(_) => "bytes",
+            ValueRef::Timestamp(_) => "timestamp",
+            ValueRef::Counter(_) => "counter",
+            ValueRef::Text(_) => "text",
+            ValueRef::List(_) => "list",
+            ValueRef::Map(_) => "map",
+        }
+    }
+
+    /// About how many bytes it takes as JSON.
+    pub(crate) fn json_bytes(self) -> usize {
+        match self {
+            ValueRef::Null
+            | ValueRef::Bool(_)
+            | ValueRef::Int(_)
+            | ValueRef::Float(_)
+            | ValueRef::Timestamp(_)
+            | ValueRef::Counter(_) => 8,
+            ValueRef::Str(text) | ValueRef::Text(text) => text.len(),
+            ValueRef::Bytes(bytes) => bytes.len(),
+            ValueRef::List(values) => values.iter().map(Value::json_bytes).sum(),
+            ValueRef::Map(fields) => {
+                fields.iter().map(|(name, value)| name.len() + value.json_bytes()).sum()
+            }
+        }
     }
 }
 

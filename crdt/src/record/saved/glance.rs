@@ -6,7 +6,8 @@
 use crate::format::skim::Skim;
 use crate::record::change::genesis::GenesisKind;
 use crate::record::limits::DELETED_FIELD;
-use crate::record::value_ref::{FieldNames, ValueRef};
+use crate::record::some_fields::FieldNames;
+use crate::record::value::ValueRef;
 use crate::record::view::clamp;
 
 const ACTOR_BYTES: usize = 16;
@@ -39,7 +40,7 @@ pub(super) fn plain_fields<'a>(
         let (_actor, _start_op, _time_ms) = (skim.u32()?, skim.u64()?, skim.i64()?);
         Some(())
     })?;
-    let mut fields = Wanted { names, actors, values: vec![None; names.len()], is_deleted: false };
+    let mut fields = Glance { names, actors, values: vec![None; names.len()], is_deleted: false };
     let mut is_first = true;
     skim.each(|skim| {
         let is_map = object_is_map(skim)?;
@@ -59,14 +60,14 @@ pub(super) fn plain_fields<'a>(
 }
 
 /// What has been found.
-struct Wanted<'n, 'a> {
+struct Glance<'n, 'a> {
     names: &'n FieldNames<'n>,
     actors: usize,
     values: Vec<Option<ValueRef<'a>>>,
     is_deleted: bool,
 }
 
-impl<'a> Wanted<'_, 'a> {
+impl<'a> Glance<'_, 'a> {
     fn field(&mut self, skim: &mut Skim<'a>) -> Option<()> {
         let name = skim.str_bytes()?;
         if name == DELETED_FIELD.as_bytes() {
@@ -175,13 +176,13 @@ pub(in crate::record) mod tests {
     use super::super::{Saved, SavedContent, SavedObject, SavedValue};
     use super::*;
     use crate::format::codec;
+    use crate::record::some_fields::SomeFields;
     use crate::record::value::Value;
-    use crate::record::value_ref::SomeFields;
 
-    type Found = Option<(BTreeMap<String, Value>, bool)>;
+    type Glanced = Option<(BTreeMap<String, Value>, bool)>;
 
     /// What the whole form says of the fields of some names.
-    fn decoded(saved: &Saved<'_>, names: &[&str]) -> Found {
+    fn decoded(saved: &Saved<'_>, names: &[&str]) -> Glanced {
         let [SavedObject::Map(fields), ..] = saved.objects.as_slice() else { return None };
         let (mut found, mut is_deleted) = (BTreeMap::new(), false);
         for (name, values) in fields {
@@ -212,7 +213,7 @@ pub(in crate::record) mod tests {
         Some((found, is_deleted))
     }
 
-    fn glanced(saved: &[u8], names: &[&str]) -> Found {
+    fn glanced(saved: &[u8], names: &[&str]) -> Glanced {
         let names: FieldNames<'_> = names.iter().copied().collect();
         let (values, is_deleted) = plain_fields(saved, &names)?;
         Some((SomeFields::plain(&names, values).to_fields(), is_deleted))

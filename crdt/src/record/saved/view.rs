@@ -7,9 +7,9 @@ use super::glance;
 use super::{Saved, SavedContent, SavedObject, SavedValue, load};
 use crate::format::codec;
 use crate::record::limits::DELETED_FIELD;
+use crate::record::some_fields::{FieldNames, SomeFields};
 use crate::record::unreadable::Unreadable;
 use crate::record::value::Value;
-use crate::record::value_ref::{FieldNames, SomeFields};
 use crate::record::view::{self, Fields, View, clamp};
 
 impl View {

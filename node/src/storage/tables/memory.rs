@@ -13,7 +13,7 @@ use branchline_crdt::store::{Position, RowWrite};
 const ROW_OVERHEAD_BYTES: usize = 96;
 
 /// The key of a row, and its value unless it is removed.
-type Seen<'r> = (&'r [u8], Option<&'r [u8]>);
+type RowSeen<'r> = (&'r [u8], Option<&'r [u8]>);
 
 /// Rows that are written to sled together.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Generation {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = Seen<'_>> {
+    ) -> impl DoubleEndedIterator<Item = RowSeen<'_>> {
         let rows = self.rows.range::<[u8], _>((from, to));
         rows.map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
@@ -132,7 +132,7 @@ impl Memory {
         from: Bound<&'r [u8]>,
         to: Bound<&'r [u8]>,
         stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
-    ) -> impl Iterator<Item = Seen<'r>> {
+    ) -> impl Iterator<Item = RowSeen<'r>> {
         let writing = self.writing.iter().flat_map(move |writing| writing.range(from, to));
         let stored = stored.map(|(key, value)| (key, Some(value)));
         newest(self.filling.range(from, to), newest(writing, stored, Ord::cmp), Ord::cmp)
@@ -144,7 +144,7 @@ impl Memory {
         from: Bound<&'r [u8]>,
         to: Bound<&'r [u8]>,
         stored: impl Iterator<Item = (&'r [u8], &'r [u8])>,
-    ) -> impl Iterator<Item = Seen<'r>> {
+    ) -> impl Iterator<Item = RowSeen<'r>> {
         let back = |a: &[u8], b: &[u8]| b.cmp(a);
         let writing = self.writing.iter().flat_map(move |writing| writing.range(to, from).rev());
         let stored = stored.map(|(key, value)| (key, Some(value)));
@@ -154,10 +154,10 @@ impl Memory {
 
 /// Both, by the order of keys in which each of them is; where both have a row, the newer one's.
 fn newest<'r>(
-    newer: impl Iterator<Item = Seen<'r>>,
-    older: impl Iterator<Item = Seen<'r>>,
+    newer: impl Iterator<Item = RowSeen<'r>>,
+    older: impl Iterator<Item = RowSeen<'r>>,
     order: fn(&[u8], &[u8]) -> Ordering,
-) -> impl Iterator<Item = Seen<'r>> {
+) -> impl Iterator<Item = RowSeen<'r>> {
     let (mut newer, mut older) = (newer.peekable(), older.peekable());
     iter::from_fn(move || {
         let Some((next, _)) = newer.peek() else { return older.next() };
