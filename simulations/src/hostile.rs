@@ -29,7 +29,7 @@ const HEADER_CONTEXT: &str = "branchline 1 entry header";
 
 /// A member that lies.
 pub struct Liar {
-    /// Its office. The node there is honest; the lies are reported beside it.
+    /// Its office. The node there is honest; the lies are peers beside it.
     pub office: SiteIndex,
     acts: Vec<Act>,
     random: SmallRng,
@@ -51,39 +51,38 @@ impl Liar {
         }
         self.count += 1;
         let act = self.acts[self.random.random_range(0..self.acts.len())];
-        let reported: Vec<SiteIndex> = peers;
         match act {
             Act::ForgedAuthor => {
-                let victim = reported[self.random.random_range(0..reported.len())];
+                let victim = peers[self.random.random_range(0..peers.len())];
                 let author = Author { site: world.site_id(victim), incarnation: self.life() };
                 let key = world.key(self.office).clone();
                 let entries = [
                     forged(network, &key, author, "forged", 1),
                     forged(RealmId([8; 32]), &key, self.author(world), "foreign", 1),
                 ];
-                entries.iter().for_each(|entry| self.report(world, network, &reported, entry));
+                entries.iter().for_each(|entry| self.send_entry(world, network, &peers, entry));
             }
-            Act::Equivocation => self.equivocate(world, network, &reported),
+            Act::Equivocation => self.equivocate(world, network, &peers),
             Act::MalformedChanges => {
                 let author = self.author(world);
                 let entry = malformed(network, world.key(self.office), author, self.count);
-                self.report(world, network, &reported, &entry);
+                self.send_entry(world, network, &peers, &entry);
             }
-            Act::Bombs => self.bomb(world, network, &reported),
+            Act::Bombs => self.bomb(world, network, &peers),
             Act::Incarnations => {
                 for number in 0..INCARNATIONS {
                     let author = self.author(world);
                     let key = world.key(self.office);
                     let entry = draft(network, author).sign(&Body::Transactions(Vec::new()), key);
-                    let peer = reported[number % reported.len()];
-                    self.report(world, network, &[peer], &entry);
+                    let peer = peers[number % peers.len()];
+                    self.send_entry(world, network, &[peer], &entry);
                 }
             }
             Act::Decisions => {
-                let victim = reported[self.random.random_range(0..reported.len())];
+                let victim = peers[self.random.random_range(0..peers.len())];
                 let (author, victim) = (self.author(world), world.site_id(victim));
                 let entry = usurping(network, world.key(self.office), author, victim);
-                self.report(world, network, &reported, &entry);
+                self.send_entry(world, network, &peers, &entry);
             }
         }
     }
@@ -96,26 +95,26 @@ impl Liar {
         Author { site: world.site_id(self.office), incarnation: self.life() }
     }
 
-    fn equivocate(&mut self, world: &mut World, network: RealmId, reported: &[SiteIndex]) {
+    fn equivocate(&mut self, world: &mut World, network: RealmId, peers: &[SiteIndex]) {
         let author = self.author(world);
         let key = world.key(self.office).clone();
         let id = format!("lie-{}", self.count);
         let entries = [1, 2].map(|value| forged(network, &key, author, &id, value));
-        for (index, peer) in reported.iter().enumerate() {
-            self.report(world, network, &[*peer], &entries[index % 2]);
+        for (index, peer) in peers.iter().enumerate() {
+            self.send_entry(world, network, &[*peer], &entries[index % 2]);
         }
-        if reported.len() == 1 {
-            self.report(world, network, reported, &entries[1]);
+        if peers.len() == 1 {
+            self.send_entry(world, network, peers, &entries[1]);
         }
     }
 
-    fn bomb(&mut self, world: &mut World, network: RealmId, reported: &[SiteIndex]) {
+    fn bomb(&mut self, world: &mut World, network: RealmId, peers: &[SiteIndex]) {
         let bomb = pack::pack(&vec![0; BOMB_BYTES]);
         let author = self.author(world);
         let entry =
             with_payload(network, world.key(self.office), author, PAYLOAD_FORMAT, bomb.clone());
         // As an entry, as an answer that nobody asked for, and as an introduction.
-        for peer in reported {
+        for peer in peers {
             let gossip = Gossip::Entry(entry.clone());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let outcome = Outcome::Entries { packed: bomb.clone(), until: Vec::new(), at: None };
@@ -132,9 +131,9 @@ impl Liar {
         }
     }
 
-    /// Tells an entry by gossip, and once more in an answer where one is awaited.
-    fn report(&self, world: &mut World, network: RealmId, reported: &[SiteIndex], entry: &Entry) {
-        for peer in reported {
+    /// Sends an entry to offices by gossip, and once more in an answer where one is awaited.
+    fn send_entry(&self, world: &mut World, network: RealmId, peers: &[SiteIndex], entry: &Entry) {
+        for peer in peers {
             let gossip = Gossip::Entry(entry.bytes().to_vec());
             self.send_gossip(world, network, *peer, codec::encode(&gossip));
             let packed = pack_entries([entry, entry]);

@@ -9,21 +9,21 @@ use crate::ids::SiteId;
 use crate::membership::{Cut, Role};
 
 impl Docket {
-    /// The standing of a site whose seniors are in `sites`; `waiting` are the sites that are not judged yet. `None`:
-    /// nothing that counts has admitted it.
+    /// The standing of a site whose seniors are in `sites`; `met` are all sites in the order in which they are judged, and those
+    /// of them that are not in `sites` are not judged yet. `None`: nothing that counts has admitted it.
     pub(in crate::membership) fn judge(
         &self,
         site: SiteId,
         founders: &[(SiteId, String)],
         sites: &Sites,
-        waiting: &[SiteId],
+        met: &[SiteId],
     ) -> Option<Standing> {
         let mut standing = self.let_in(site, founders, sites, sites)?;
         standing.decisions = self.decided(site, &standing, sites);
         if standing.decisions.is_empty() {
             Some(standing)
         } else {
-            self.vouched_for(site, standing, (founders, sites), waiting)
+            self.vouched_for(site, standing, (founders, sites), met)
         }
     }
 
@@ -117,14 +117,14 @@ impl Docket {
         site: SiteId,
         standing: Standing,
         (founders, sites): (&[(SiteId, String)], &Sites),
-        waiting: &[SiteId],
+        met: &[SiteId],
     ) -> Option<Standing> {
         let mut all = sites.clone();
         all.insert(site, Arc::new(standing));
         let mut open = vec![site];
         loop {
             let before = all.len();
-            for junior in waiting {
+            for junior in met {
                 if !all.contains_key(junior)
                     && let Some(mut judged) = self.let_in(*junior, founders, &all, sites)
                 {
