@@ -15,6 +15,7 @@ mod indexes;
 mod lives;
 mod membership;
 mod pair;
+mod pinned;
 mod repair;
 mod spaces;
 mod versions;
