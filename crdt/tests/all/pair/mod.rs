@@ -49,8 +49,14 @@ fn identity(office: usize, start: u8) -> Identity {
     }
 }
 
+/// The wall clock goes on by a day with each start, so that nothing passes for what the journal says that the clock said.
+fn now(start: u8, monotonic_ms: u64) -> Now {
+    let days = i64::from(start) - 1;
+    Now { wall_ms: days * 86_400_000 + monotonic_ms.cast_signed(), monotonic_ms }
+}
+
 fn open(store: MemoryStore, office: usize, start: u8, monotonic_ms: u64) -> Replica<MemoryStore> {
-    let now = Now { wall_ms: 0, monotonic_ms };
+    let now = now(start, monotonic_ms);
     Replica::open(store, identity(office, start), Opening::with(None), now, &mut |_| ()).unwrap()
 }
 
@@ -109,7 +115,7 @@ impl Pair {
     }
 
     pub(crate) fn input(&mut self, office: usize, input: Input) {
-        let now = Now { wall_ms: 0, monotonic_ms: self.time_ms };
+        let now = now(self.starts, self.time_ms);
         self.replicas[office].handle(input, now).unwrap();
     }
 
@@ -179,7 +185,7 @@ impl Pair {
                 Some(Input::Response { from, id: token, body })
             }
             Output::Prepare(job) if self.in_steps => {
-                let now = Now { wall_ms: 0, monotonic_ms: self.time_ms };
+                let now = now(self.starts, self.time_ms);
                 self.replicas[office].begin_taking(job.run());
                 while self.replicas[office].is_taking() {
                     self.replicas[office].go_on_taking(now).unwrap();
