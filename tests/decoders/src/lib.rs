@@ -16,6 +16,7 @@ mod changes;
 #[cfg(feature = "node")]
 mod files;
 mod members;
+mod membership;
 mod messages;
 mod mutate;
 mod network;
@@ -66,7 +67,7 @@ pub const TARGETS: &[Target] = &[
     uploads::UPLOAD,
     members::REPLICA,
     bundles::BUNDLE,
-    members::MEMBERSHIP,
+    membership::MEMBERSHIP,
     records::EDIT,
     records::SCHEMA,
     #[cfg(feature = "node")]

@@ -4,23 +4,70 @@ use arbitrary::Unstructured;
 use branchline_crdt::Replica;
 use branchline_crdt::format::codec;
 use branchline_crdt::format::pack;
-use branchline_crdt::ids::{EntryHash, Incarnation, SiteKey};
+use branchline_crdt::ids::{EntryHash, Incarnation};
 use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::log::entry::{Body, Entry, Tip};
 use branchline_crdt::log::receipt::{LogTag, Receipt};
-use branchline_crdt::membership::{Admission, Grant, OpenTicket, Operation, Role, Ticket};
 use branchline_crdt::protocol::{Answer, Gossip, Outcome, pack_entries};
 use branchline_crdt::replica::{Input, Output};
+use branchline_crdt::store::Position;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
-use branchline_crdt::store::{Position, ReadJournal};
 use serde_json::json;
 
+use crate::membership::operations;
+use crate::messages::{Message, every_message};
 use crate::network::{Network, at, forge, key, network, open, record, write};
 use crate::{Memory, Target};
 
 /// Messages that one input may make.
 const MESSAGES_MAX: u64 = 32;
+
+/// What a member may send: the first byte of a message says which, by its remainder.
+#[derive(Clone, Copy)]
+enum Sent {
+    Gossip,
+    Records,
+    MembershipPayload,
+    Operations,
+    Receipt,
+    EntryAgain,
+    Announcement,
+    Request,
+    Response,
+    ResponseOfEntries,
+    Introduction,
+    IntroductionAnswer,
+}
+
+impl Sent {
+    const ALL: [Self; 12] = [
+        Self::Gossip,
+        Self::Records,
+        Self::MembershipPayload,
+        Self::Operations,
+        Self::Receipt,
+        Self::EntryAgain,
+        Self::Announcement,
+        Self::Request,
+        Self::Response,
+        Self::ResponseOfEntries,
+        Self::Introduction,
+        Self::IntroductionAnswer,
+    ];
+
+    /// As what a message of its own bytes is sent.
+    fn of(message: Message) -> Option<Self> {
+        match message {
+            Message::Request => Some(Self::Request),
+            Message::Answer => Some(Self::Response),
+            Message::Gossip => Some(Self::Gossip),
+            Message::Introduction => Some(Self::Introduction),
+            Message::Welcome => Some(Self::IntroductionAnswer),
+            Message::Receipt | Message::Genesis | Message::Fork => None,
+        }
+    }
+}
 
 pub(crate) const REPLICA: Target = Target {
     name: "replica",
@@ -86,7 +133,7 @@ pub(crate) fn stays_usable(mut head: Replica<MemoryStore>) {
     assert_eq!(members(&rebuilt), members_before);
 }
 
-fn members(replica: &Replica<MemoryStore>) -> String {
+pub(crate) fn members(replica: &Replica<MemoryStore>) -> String {
     format!("{:?}", replica.realms().members().expect("a network").all())
 }
 
@@ -169,33 +216,35 @@ impl Liar {
         }
         let from = key(3).site();
         let gossip = |gossip: &Gossip| codec::encode(gossip);
-        let data = match input.arbitrary::<u8>()? % 12 {
-            0 => bytes(input)?,
-            1 => {
+        let data = match *input.choose(&Sent::ALL)? {
+            Sent::Gossip => bytes(input)?,
+            Sent::Records => {
                 let payload = bytes(input)?;
                 gossip(&Gossip::Entry(self.entry(0, &payload, input)?))
             }
-            2 => {
+            Sent::MembershipPayload => {
                 let payload = bytes(input)?;
                 gossip(&Gossip::Entry(self.entry(1, &payload, input)?))
             }
-            3 => {
+            Sent::Operations => {
                 let operations = operations(input)?;
                 let payload = codec::encode(&Body::Membership(operations));
                 gossip(&Gossip::Entry(self.entry(1, &payload, input)?))
             }
-            4 => gossip(&Gossip::Receipt(receipt(input)?)),
-            5 => gossip(&Gossip::Entry(self.again(input)?)),
-            6 => {
+            Sent::Receipt => gossip(&Gossip::Receipt(receipt(input)?)),
+            Sent::EntryAgain => gossip(&Gossip::Entry(self.again(input)?)),
+            Sent::Announcement => {
                 let (space, tip) = (network().id.main_space(), tip(input)?);
                 gossip(&Gossip::Announce { space, tip })
             }
-            7 => return Ok(Some(Input::Request { from, token: 1, body: bytes(input)? })),
-            8 => {
+            Sent::Request => {
+                return Ok(Some(Input::Request { from, token: 1, body: bytes(input)? }));
+            }
+            Sent::Response => {
                 let id = requests.pop().unwrap_or(1);
                 return Ok(Some(Input::Response { from, id, body: bytes(input)? }));
             }
-            9 => {
+            Sent::ResponseOfEntries => {
                 let id = requests.pop().unwrap_or(1);
                 let entries = self.signed.iter().filter_map(|bytes| Entry::decode(bytes).ok());
                 let packed = pack_entries(&entries.collect::<Vec<_>>());
@@ -210,8 +259,12 @@ impl Liar {
                 let body = codec::encode(&Answer { receipts, forks, ..Answer::of(outcome) });
                 return Ok(Some(Input::Response { from, id, body }));
             }
-            10 => return Ok(Some(Input::Introduction { from, token: 2, body: bytes(input)? })),
-            _ => return Ok(Some(Input::IntroductionAnswer { from, body: bytes(input)? })),
+            Sent::Introduction => {
+                return Ok(Some(Input::Introduction { from, token: 2, body: bytes(input)? }));
+            }
+            Sent::IntroductionAnswer => {
+                return Ok(Some(Input::IntroductionAnswer { from, body: bytes(input)? }));
+            }
         };
         Ok(Some(Input::Gossip { from, token: 3, data }))
     }
@@ -303,110 +356,27 @@ fn receipt(input: &mut Unstructured<'_>) -> arbitrary::Result<Receipt> {
     Ok(Receipt::sign(*id, id.main_space(), input.arbitrary()?, held, input.arbitrary()?, liar))
 }
 
-/// Membership operations, rightly signed by the one whom they name, mostly.
-fn operations(input: &mut Unstructured<'_>) -> arbitrary::Result<Vec<Operation>> {
-    let mut operations = Vec::new();
-    for _ in 0..input.arbitrary::<u8>()? % 6 {
-        let admission = admission(input)?;
-        operations.push(match input.arbitrary::<u8>()? % 8 {
-            0 => Operation::Withdraw { ticket: admission.grant.ticket },
-            1 => {
-                let (grant, places) = (admission.grant, input.arbitrary()?);
-                Operation::Invite(OpenTicket { grant, places, note: admission.name })
-            }
-            _ => Operation::Admit(admission),
-        });
-    }
-    Ok(operations)
-}
-
-fn admission(input: &mut Unstructured<'_>) -> arbitrary::Result<Admission> {
-    const ROLES: [Role; 3] = [Role::Reader, Role::Writer, Role::Admin];
-    const NAMES: [&str; 5] = ["head", "office", "", "a\nb", "south"];
-    let network = network();
-    // The founder, the liar, sites that may become members, and one that may not.
-    let issuer = SiteKey::from_seed([input.arbitrary::<u8>()? % 8; 32]);
-    let secret = SiteKey::from_seed([20 + input.arbitrary::<u8>()? % 8; 32]);
-    let site = key(input.arbitrary::<u8>()? % 8).site();
-    let role = *input.choose(&ROLES)?;
-    let grant = Grant::sign(network.id, secret.site(), role, input.arbitrary()?, &issuer);
-    let ticket = Ticket { grant, secret, inviter: issuer.site(), addresses: Vec::new() };
-    let mut admission = Admission::sign(&ticket, site, input.choose(&NAMES)?);
-    match input.arbitrary::<u8>()? {
-        0..=220 => {}
-        221..=230 => admission.signature.0[7] ^= 1,
-        231..=240 => admission.grant.signature.0[7] ^= 1,
-        _ => admission.grant.role = Role::Admin,
-    }
-    Ok(admission)
-}
-
 fn replica_seeds() -> Vec<Vec<u8>> {
     let Network { payloads, entries, .. } = network();
     let piece = |bytes: &[u8]| {
         let length = u16::try_from(bytes.len()).expect("a short piece");
         [&length.to_le_bytes(), bytes].concat()
     };
-    let gossip = |entry: &Vec<u8>| [vec![0], piece(&codec::encode(&Gossip::Entry(entry.clone())))];
+    let gossip = |entry: &Vec<u8>| {
+        [vec![Sent::Gossip as u8], piece(&codec::encode(&Gossip::Entry(entry.clone())))]
+    };
     let mut seeds: Vec<Vec<u8>> = entries.iter().map(|entry| gossip(entry).concat()).collect();
     for payload in payloads {
         // Signed by the liar, in either space, once and under one number twice.
-        for log in [1, 2] {
+        for log in [Sent::Records as u8, Sent::MembershipPayload as u8] {
             seeds.push([vec![log], piece(payload), vec![0]].concat());
             let twice = [vec![log], piece(&payload[1..]), vec![250], vec![9, 255, 3, 0, 0, 1]];
             seeds.push([vec![log], piece(payload), vec![0], twice.concat()].concat());
         }
     }
-    seeds.extend(
-        crate::messages::message_kinds([0, 7, 8, 10, 11])
-            .map(|(kind, bytes)| [vec![kind], piece(&bytes)].concat()),
-    );
-    seeds.push([&[3, 2], &[1; 40][..]].concat());
+    seeds.extend(every_message().into_iter().filter_map(|(message, bytes)| {
+        Some([vec![Sent::of(message)? as u8], piece(&bytes)].concat())
+    }));
+    seeds.push([&[Sent::Operations as u8, 2], &[1; 40][..]].concat());
     seeds
-}
-
-pub(crate) const MEMBERSHIP: Target = Target {
-    name: "membership",
-    run: membership,
-    seeds: || vec![[2; 60].to_vec(), (0..120).collect(), vec![1; 100]],
-    memory: Memory { mib: 128, per_byte: 4096 },
-};
-
-/// Membership operations that members sign: two replicas that get them in opposite orders have the same members, and
-/// an admission that nobody of the network granted makes no member.
-fn membership(input: &[u8]) {
-    let mut input = Unstructured::new(input);
-    let mut entries = Vec::new();
-    for life in 0..6 {
-        let Ok(operations) = operations(&mut input) else { break };
-        let Network { id, liar, .. } = network();
-        let mut header = forge::header(*id, liar);
-        header.space = id.membership_space();
-        header.author.incarnation = Incarnation([life; 8]);
-        let payload = codec::encode(&Body::Membership(operations));
-        entries.push(forge::sign(header, liar, &pack::pack(&payload)));
-    }
-    let fed = |entries: &mut dyn Iterator<Item = &Vec<u8>>| {
-        let mut replica = open(1, network().head.clone());
-        for entry in entries {
-            let data = codec::encode(&Gossip::Entry(entry.clone()));
-            let gossip = Input::Gossip { from: key(3).site(), token: 1, data };
-            replica.handle(gossip, at(2)).expect("the store works");
-            assert!(replica.commit().expect("the store works"));
-        }
-        replica
-    };
-    let one = fed(&mut entries.iter());
-    let other = fed(&mut entries.iter().rev());
-    assert_eq!(members(&one), members(&other), "the order of arrival shows");
-    let all = one.realms().members().expect("a network").all();
-    let founder = key(1).site();
-    for member in all.values() {
-        let by = all.get(&member.invited_by).expect("anyone who let it in is a member");
-        assert!(member.invited_by == founder || by.role == Role::Admin);
-    }
-    let before = members(&one);
-    let store = one.into_store();
-    assert!(store.applied().expect("the store works").is_some());
-    assert_eq!(members(&open(1, store.without_tables())), before);
 }

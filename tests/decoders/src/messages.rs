@@ -5,11 +5,14 @@ use std::str::FromStr;
 
 use branchline_crdt::format::codec;
 use branchline_crdt::format::pack::{self, UnpackError};
-use branchline_crdt::log::entry::{Body, Entry};
-use branchline_crdt::log::fork::ForkProof;
+use branchline_crdt::ids::SiteId;
+use branchline_crdt::log::entry::{Body, Entry, EntryId};
+use branchline_crdt::log::fork::{ForkProof, SignedHeader};
 use branchline_crdt::log::frontier::PartDigests;
 use branchline_crdt::log::receipt::Receipt;
-use branchline_crdt::membership::{FormerKey, Genesis, Operation, Role, SpaceDocument, Ticket};
+use branchline_crdt::membership::{
+    Cut, FormerKey, Genesis, Revocation, Role, SpaceDocument, Ticket,
+};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Invitation, Outcome, Pull, Request, Welcome, pack_entries,
     unpack_entries,
@@ -17,14 +20,14 @@ use branchline_crdt::protocol::{
 use branchline_crdt::record::Field;
 use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::store::Position;
-use branchline_crdt::store::tables::decode_row;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
-use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, EntryStatus, LogRow};
-use branchline_crdt::store::tables::records::CollectionRow;
+use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, EntryStatus, LogRow, Versions};
+use branchline_crdt::store::tables::records::{AlteredRow, ChangeAt, CollectionRow, RecordRow};
+use branchline_crdt::store::tables::{ReadTables, decode_row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::network::{Network, forge, network};
+use crate::network::{Network, forge, network, record};
 use crate::{Memory, Target};
 
 pub(crate) const ENTRY: Target = Target {
@@ -139,18 +142,44 @@ pub(crate) const MESSAGES: Target = Target {
     memory: Memory { mib: 2, per_byte: 64 },
 };
 
+/// The messages that sites send each other, and what these hold.
+#[derive(Clone, Copy)]
+pub(crate) enum Message {
+    Request,
+    Answer,
+    Gossip,
+    Introduction,
+    Welcome,
+    Receipt,
+    Genesis,
+    Fork,
+}
+
+impl Message {
+    const ALL: [Self; 8] = [
+        Self::Request,
+        Self::Answer,
+        Self::Gossip,
+        Self::Introduction,
+        Self::Welcome,
+        Self::Receipt,
+        Self::Genesis,
+        Self::Fork,
+    ];
+}
+
 /// A message; the first byte of the input says which.
 fn messages(input: &[u8]) {
-    let Some((kind, bytes)) = input.split_first() else { return };
-    match kind % 8 {
-        0 => comes_back::<Request>("request", bytes),
-        1 => comes_back::<Answer>("answer", bytes),
-        2 => comes_back::<Gossip>("gossip", bytes),
-        3 => comes_back::<Introduction>("introduction", bytes),
-        4 => comes_back::<Welcome>("welcome", bytes),
-        5 => comes_back::<Receipt>("receipt", bytes),
-        6 => comes_back::<Genesis>("genesis", bytes),
-        _ => {
+    let Some((message, bytes)) = input.split_first() else { return };
+    match Message::ALL[usize::from(*message) % Message::ALL.len()] {
+        Message::Request => comes_back::<Request>("request", bytes),
+        Message::Answer => comes_back::<Answer>("answer", bytes),
+        Message::Gossip => comes_back::<Gossip>("gossip", bytes),
+        Message::Introduction => comes_back::<Introduction>("introduction", bytes),
+        Message::Welcome => comes_back::<Welcome>("welcome", bytes),
+        Message::Receipt => comes_back::<Receipt>("receipt", bytes),
+        Message::Genesis => comes_back::<Genesis>("genesis", bytes),
+        Message::Fork => {
             comes_back::<ForkProof>("fork", bytes);
             if let Ok(fork) = codec::decode::<ForkProof>("fork", bytes) {
                 let _ = ForkProof::new(fork.lower, fork.higher);
@@ -161,40 +190,21 @@ fn messages(input: &[u8]) {
 
 fn message_seeds() -> Vec<Vec<u8>> {
     let seeds = every_message();
-    seeds.into_iter().map(|(kind, bytes)| [&[kind], bytes.as_slice()].concat()).collect()
+    seeds
+        .into_iter()
+        .map(|(message, bytes)| [&[message as u8], bytes.as_slice()].concat())
+        .collect()
 }
 
-/// The messages, by whom they are for: gossip, requests, answers, introductions, welcomes.
-pub(crate) fn message_kinds(numbers: [u8; 5]) -> impl Iterator<Item = (u8, Vec<u8>)> {
-    let [gossip, pull, answer, introduction, welcome] = numbers;
-    every_message().into_iter().filter_map(move |(kind, bytes)| {
-        let number = match kind {
-            0 => pull,
-            1 => answer,
-            2 => gossip,
-            3 => introduction,
-            4 => welcome,
-            _ => return None,
-        };
-        Some((number, bytes))
-    })
-}
-
-/// Every kind of message, numbered as [`messages`] reads them.
-fn every_message() -> Vec<(u8, Vec<u8>)> {
-    let Network { id, genesis, entries, receipt, fork, admission, frontier, .. } = network();
+/// Messages of every kind; the test below holds that none is left out.
+pub(crate) fn every_message() -> Vec<(Message, Vec<u8>)> {
+    let Network { id, genesis, liar, entries, receipt, fork, admission, frontier, .. } = network();
     let all = all_entries();
     let space = id.main_space();
     let pull =
         |have| Request::Pull(Pull { space, have, receipts: [7; 8], shared: [6; 8], bytes_max: 9 });
     let packed = pack_entries(&all);
-    let document = SpaceDocument {
-        network: *id,
-        name: "north".to_owned(),
-        creator: receipt.site,
-        time_ms: 5,
-        nonce: [8; 16],
-    };
+    let document = document();
     let answer = |outcome| Answer {
         outcome,
         receipts: vec![receipt.clone()],
@@ -205,39 +215,55 @@ fn every_message() -> Vec<(u8, Vec<u8>)> {
     let keys = vec![FormerKey { site: receipt.site, word: admission.signature }; 3];
     let digests = PartDigests { salt: [4; 8], digests: vec![[5; 8]] };
     let frontier_of = |after| Have::Frontier { parts: None, known: frontier.clone(), after };
+    let revocation = Box::new(Revocation::sign(*id, liar.site(), Cut::default(), liar));
     let seeds = [
-        (0, codec::encode(&pull(frontier_of(Some(Position(300)))))),
-        (0, codec::encode(&pull(Have::Digest([3; 16])))),
-        (0, codec::encode(&pull(frontier_of(None)))),
-        (0, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
-        (0, codec::encode(&Request::Notify(Gossip::News(space)))),
-        (0, codec::encode(&Request::Notify(Gossip::Entry(entries[0].clone())))),
-        (1, codec::encode(&answer(Outcome::UpToDate))),
-        (1, codec::encode(&answer(Outcome::SendFrontier(digests)))),
-        (1, codec::encode(&answer(Outcome::UnknownSpace))),
+        (Message::Request, codec::encode(&pull(frontier_of(Some(Position(300)))))),
+        (Message::Request, codec::encode(&pull(Have::Digest([3; 16])))),
+        (Message::Request, codec::encode(&pull(frontier_of(None)))),
+        (Message::Request, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
+        (Message::Request, codec::encode(&Request::Notify(Gossip::News(space)))),
+        (Message::Request, codec::encode(&Request::Notify(Gossip::Entry(entries[0].clone())))),
+        (Message::Answer, codec::encode(&answer(Outcome::UpToDate))),
+        (Message::Answer, codec::encode(&answer(Outcome::SendFrontier(digests)))),
+        (Message::Answer, codec::encode(&answer(Outcome::UnknownSpace))),
+        (Message::Answer, codec::encode(&answer(Outcome::Revoked(revocation.clone())))),
         (
-            1,
+            Message::Answer,
             codec::encode(&answer(Outcome::Entries {
                 packed: packed.clone(),
                 until: frontier.clone(),
                 at: Some(Position(300)),
             })),
         ),
-        (2, codec::encode(&Gossip::Entry(entries[0].clone()))),
-        (2, codec::encode(&Gossip::Announce { space, tip })),
-        (2, codec::encode(&Gossip::Receipt(receipt.clone()))),
-        (2, codec::encode(&Gossip::News(space))),
-        (3, codec::encode(&Introduction::Ticket(Box::new(admission.clone())))),
-        (3, codec::encode(&Introduction::Entries { network: *id, packed: packed.clone() })),
-        (3, codec::encode(&Introduction::FormerKeys(keys.clone()))),
-        (4, codec::encode(&Welcome::Member { genesis: genesis.clone(), entries: packed })),
-        (4, codec::encode(&Welcome::Refused("no".to_owned()))),
-        (4, codec::encode(&Welcome::FormerKeys(keys))),
-        (5, codec::encode(receipt)),
-        (6, codec::encode(genesis)),
-        (7, codec::encode(fork)),
+        (Message::Gossip, codec::encode(&Gossip::Entry(entries[0].clone()))),
+        (Message::Gossip, codec::encode(&Gossip::Entries(packed.clone()))),
+        (Message::Gossip, codec::encode(&Gossip::Announce { space, tip })),
+        (Message::Gossip, codec::encode(&Gossip::Receipt(receipt.clone()))),
+        (Message::Gossip, codec::encode(&Gossip::News(space))),
+        (Message::Introduction, codec::encode(&Introduction::Ticket(Box::new(admission.clone())))),
+        (
+            Message::Introduction,
+            codec::encode(&Introduction::Entries { network: *id, packed: packed.clone() }),
+        ),
+        (Message::Introduction, codec::encode(&Introduction::FormerKeys(keys.clone()))),
+        (
+            Message::Welcome,
+            codec::encode(&Welcome::Member { genesis: genesis.clone(), entries: packed }),
+        ),
+        (Message::Welcome, codec::encode(&Welcome::Refused("no".to_owned()))),
+        (Message::Welcome, codec::encode(&Welcome::Revoked(revocation))),
+        (Message::Welcome, codec::encode(&Welcome::FormerKeys(keys))),
+        (Message::Receipt, codec::encode(receipt)),
+        (Message::Genesis, codec::encode(genesis)),
+        (Message::Fork, codec::encode(fork)),
     ];
     seeds.into()
+}
+
+fn document() -> SpaceDocument {
+    let Network { id, receipt, .. } = network();
+    let (name, creator) = ("north".to_owned(), receipt.site);
+    SpaceDocument { network: *id, name, creator, time_ms: 5, nonce: [8; 16] }
 }
 
 pub(crate) const TICKET: Target = Target {
@@ -260,39 +286,79 @@ fn ticket(input: &[u8]) {
 pub(crate) const ROWS: Target =
     Target { name: "rows", run: rows, seeds: row_seeds, memory: Memory { mib: 2, per_byte: 128 } };
 
+/// A kind of row: how its value is read, and a value.
+type RowKind = (fn(&[u8]), fn() -> Vec<u8>);
+
+/// The kinds of rows whose values have a layout, in the order of `crdt/src/store/tables/mod.rs`.
+const ROW_KINDS: [RowKind; 18] = [
+    (row::<ActorRow>, || codec::encode(&ActorRow { author: entry_of_network().header.author })),
+    (row::<CollectionRow>, || {
+        codec::encode(&CollectionRow { live: 3, deleted: 1, ..Default::default() })
+    }),
+    (record_row, || record_of(None)),
+    (record_row, || record_of(Some(&[7; 9]))),
+    (row::<EntryRow>, || {
+        let hash = entry_of_network().hash;
+        codec::encode(&EntryRow { position: 9, hash, status: EntryStatus::Applied })
+    }),
+    (row::<SignedHeader>, || codec::encode(&network().fork.lower)),
+    (row::<Genesis>, || codec::encode(&network().genesis)),
+    (row::<Vec<ChangeAt>>, || codec::encode(&vec![AT; 3])),
+    (row::<IndexRow>, || {
+        let index = Field { path: "price".to_owned(), kind: Some(Kind::Decimal) };
+        let building = IndexState::Building { after: Some(b"tea".to_vec()), records: 3 };
+        codec::encode(&IndexRow::new(&index, building))
+    }),
+    (row::<AlteredRow>, || codec::encode(&AlteredRow { count: 2, first: AT })),
+    (row::<LogRow>, || {
+        let entry = entry_of_network();
+        let (seq, hash, predecessor) = (entry.header.seq, entry.hash, Some(entry.tip()));
+        codec::encode(&LogRow { seq, hash, applied: 1, applied_hash: hash, predecessor })
+    }),
+    (row::<EntryId>, || codec::encode(&entry_of_network().id())),
+    (row::<u64>, || codec::encode(&300_u64)),
+    (row::<Versions>, || codec::encode(&(12_u32, 1_u8))),
+    (row::<Receipt>, || codec::encode(&network().receipt)),
+    (row::<SpaceDocument>, || codec::encode(&document())),
+    (row::<SiteId>, || codec::encode(&network().receipt.site)),
+    (row::<String>, || codec::encode(&"a reason".to_owned())),
+];
+
+const AT: ChangeAt = ChangeAt { position: 9, index: 300 };
+
+fn entry_of_network() -> Entry {
+    Entry::decode(&network().entries[0]).expect("an entry")
+}
+
+/// The row of the record that the network has.
+fn record_of(first: Option<&[u8]>) -> Vec<u8> {
+    let row = network().head.get(&record("tea").record()).expect("the store works");
+    let row = row.expect("a record");
+    let row = RecordRow::decode(&row).expect("a row");
+    RecordRow { first: first.or(row.first), ..row }.encode()
+}
+
 /// A row of the tables; the first byte of the input says which.
 fn rows(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
-    match kind % 8 {
-        0 => row::<View>(bytes),
-        1 => row::<CollectionRow>(bytes),
-        2 => row::<LogRow>(bytes),
-        3 => row::<EntryRow>(bytes),
-        4 => row::<ActorRow>(bytes),
-        5 => row::<Vec<Operation>>(bytes),
-        6 => row::<(u32, u8)>(bytes),
-        _ => row::<IndexRow>(bytes),
-    }
+    let (read, _) = ROW_KINDS[usize::from(*kind) % ROW_KINDS.len()];
+    read(bytes);
 }
 
 fn row_seeds() -> Vec<Vec<u8>> {
-    let Network { entries, view, admission, .. } = network();
-    let entry = Entry::decode(&entries[0]).expect("an entry");
-    let (seq, hash) = (entry.header.seq, entry.hash);
-    let predecessor = Some(entry.tip());
-    let index = Field { path: "price".to_owned(), kind: Some(Kind::Decimal) };
-    let building = IndexState::Building { after: Some(b"tea".to_vec()), records: 3 };
-    let seeds = [
-        (0, codec::encode(view)),
-        (1, codec::encode(&CollectionRow { live: 3, deleted: 1, ..Default::default() })),
-        (2, codec::encode(&LogRow { seq, hash, applied: 1, applied_hash: hash, predecessor })),
-        (3, codec::encode(&EntryRow { position: 9, hash, status: EntryStatus::Applied })),
-        (4, codec::encode(&ActorRow { author: entry.header.author })),
-        (5, codec::encode(&vec![Operation::Admit(admission.clone())])),
-        (6, codec::encode(&(1_u32, 1_u8))),
-        (7, codec::encode(&IndexRow::new(&index, building))),
-    ];
-    seeds.map(|(kind, bytes)| [&[kind], bytes.as_slice()].concat()).into()
+    let seeds =
+        (0..).zip(ROW_KINDS).map(|(kind, (_, seed)): (u8, RowKind)| [vec![kind], seed()].concat());
+    seeds.collect()
+}
+
+/// The row of a record, and whatever is read of it.
+fn record_row(bytes: &[u8]) {
+    let Ok(row) = RecordRow::decode(bytes) else { return };
+    assert_eq!(RecordRow::decode(&row.encode()).ok().as_ref(), Some(&row));
+    let _ = (row.document().is_ok(), row.whole_view().is_ok(), row.fields(&["price"].into()));
+    if let Ok(view) = row.view() {
+        comes_back::<View>("view", &codec::encode(&view));
+    }
 }
 
 fn row<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
@@ -317,5 +383,60 @@ pub(crate) fn put(json: serde_json::Value) -> Edit {
     match json {
         serde_json::Value::Object(fields) => Edit::Put(fields),
         other => panic!("{other} is no object"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use branchline_crdt::membership::Operation;
+
+    use super::*;
+
+    /// How many variants an enum has, as the decoder says that finds another number.
+    fn variants<T: DeserializeOwned>() -> usize {
+        let Err(error) = codec::decode::<T>("enum", &[250]) else { panic!("250 is a variant") };
+        let text = error.to_string();
+        let count = text.rsplit("0 <= i < ").next().unwrap_or_default();
+        let count = count.trim_end_matches(|it: char| !it.is_ascii_digit());
+        count.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    fn all_are_drawn<T: DeserializeOwned>(what: &str, numbers: impl Iterator<Item = u8>) {
+        let drawn: BTreeSet<usize> = numbers.map(usize::from).collect();
+        let all: BTreeSet<usize> = (0..variants::<T>()).collect();
+        assert_eq!(drawn, all, "the variants of {what} that are drawn");
+    }
+
+    #[test]
+    fn every_variant_of_a_message_is_among_the_seeds() {
+        let of = |wanted: Message| {
+            let all = every_message().into_iter();
+            all.filter(move |(message, _)| *message as u8 == wanted as u8).map(|(_, bytes)| bytes)
+        };
+        all_are_drawn::<Request>("Request", of(Message::Request).map(|bytes| bytes[0]));
+        all_are_drawn::<Outcome>("Outcome", of(Message::Answer).map(|bytes| bytes[0]));
+        all_are_drawn::<Gossip>("Gossip", of(Message::Gossip).map(|bytes| bytes[0]));
+        all_are_drawn::<Introduction>("Introduction", of(Message::Introduction).map(|it| it[0]));
+        all_are_drawn::<Welcome>("Welcome", of(Message::Welcome).map(|bytes| bytes[0]));
+        let have = |bytes: Vec<u8>| match codec::decode("request", &bytes) {
+            Ok(Request::Pull(pull)) => Some(codec::encode(&pull.have)[0]),
+            Ok(Request::Notify(_)) | Err(_) => None,
+        };
+        all_are_drawn::<Have>("Have", of(Message::Request).filter_map(have));
+    }
+
+    #[test]
+    fn every_membership_operation_is_drawn() {
+        let mut drawn = Vec::new();
+        for seed in 0..=255_u8 {
+            let bytes: Vec<u8> =
+                (0..400).map(|at| seed.wrapping_mul(31).wrapping_add(at as u8)).collect();
+            let mut input = arbitrary::Unstructured::new(&bytes);
+            let operations = crate::membership::operations(&mut input).unwrap_or_default();
+            drawn.extend(operations.iter().map(|operation| codec::encode(operation)[0]));
+        }
+        all_are_drawn::<Operation>("Operation", drawn.into_iter());
     }
 }

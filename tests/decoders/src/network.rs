@@ -13,12 +13,10 @@ use branchline_crdt::log::frontier::{Known, Predecessor};
 use branchline_crdt::log::receipt::{Held, LogTag, Receipt};
 use branchline_crdt::membership::{Admission, Genesis, Role, Ticket};
 use branchline_crdt::protocol::{Gossip, Introduction};
-use branchline_crdt::record::View;
 use branchline_crdt::replica::{
     Identity, Input, LocalTransaction, Now, Opening, Output, RecordEdit, WriteError,
 };
 use branchline_crdt::store::memory::MemoryStore;
-use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 use branchline_crdt::store::{ReadJournal, Store};
 use serde_json::{Value, json};
@@ -43,7 +41,6 @@ pub(crate) struct Network {
     pub(crate) receipt: Receipt,
     pub(crate) fork: ForkProof,
     pub(crate) frontier: Vec<Known>,
-    pub(crate) view: View,
 }
 
 /// A moment this many ms after the beginning.
@@ -138,7 +135,6 @@ fn make() -> Network {
     let space = id.main_space();
     let held =
         Held { log_count: 1, logs: BTreeMap::from([(LogTag::of(&author), 3)]), ..Held::default() };
-    let tea = RecordKey { space, collection: "products".to_owned(), id: "tea".to_owned() };
     Network {
         genesis,
         ticket: ticket.expect("a ticket"),
@@ -156,7 +152,6 @@ fn make() -> Network {
                 check: [3; 8],
             }],
         }],
-        view: read::record(&store, &tea).expect("the store works").expect("a view"),
         north: catch_up(&entries, &store),
         head: store,
         entries,

@@ -67,12 +67,27 @@ fn check(target: &Target, input: &[u8]) -> usize {
     })
 }
 
-/// The corpora in the repository are what the program itself encodes: run this after a change of a format.
+/// The corpora in the repository are what the program itself encodes.
+#[test]
+fn the_corpora_are_what_the_program_encodes() {
+    let is_stale = |target: &&Target| inputs(&folder("corpus", target)) != (target.seeds)();
+    let stale: Vec<_> = TARGETS.iter().filter(is_stale).map(|target| target.name).collect();
+    assert!(
+        stale.is_empty(),
+        "the corpora of {stale:?} are of another format: write them with \
+         `cargo test -p branchline-decoders --test decoders -- --ignored write_corpora`"
+    );
+}
+
 #[test]
 #[ignore = "writes the corpora"]
 fn write_corpora() {
     for target in TARGETS {
         let folder = folder("corpus", target);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+            Ok(()) | Err(_) => {}
+        }
         std::fs::create_dir_all(&folder).expect("a folder");
         for (number, seed) in (target.seeds)().iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number:02}")), seed).expect("room");
