@@ -144,7 +144,7 @@ impl PreparedEntry {
         let mut prepared = Self::unread(entry);
         let is_signed = prepared.entry.is_signed();
         prepared.is_signed = Some(is_signed);
-        if is_signed && prepared.entry.header.payload.format == PAYLOAD_FORMAT {
+        if is_signed && prepared.entry.header.payload.format <= PAYLOAD_FORMAT {
             let mut content = read(&prepared.entry);
             if let Ok(Content::Records { changes, .. }) = &mut content {
                 parse(changes, prepared.entry.actor(), room);

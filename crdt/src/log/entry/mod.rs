@@ -301,7 +301,7 @@ impl Entry {
         ChangeActor::of(self.header.author, self.log)
     }
 
-    /// The unpacked payload. Call only where [`PayloadInfo::format`] is [`PAYLOAD_FORMAT`].
+    /// The unpacked payload. Call only where [`PayloadInfo::format`] is not newer than [`PAYLOAD_FORMAT`].
     ///
     /// # Errors
     /// [`MalformedBody`] where the payload does not unpack, does not decode, or breaks a limit: the entry is void.
