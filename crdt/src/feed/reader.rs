@@ -248,7 +248,8 @@ impl FeedReader {
                 }
             }
             Ok(Frame::Fork(content)) => self.take_fork(position, content, check, page),
-            Ok(Frame::Genesis(_) | Frame::Space(_)) | Err(_) => {}
+            Ok(Frame::Genesis(_) | Frame::Space(_)) => {}
+            Err(unknown) => return Err(unknown.at(position)),
         }
         self.see(FeedPosition::behind(position), check);
         Ok(())

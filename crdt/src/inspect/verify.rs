@@ -76,7 +76,14 @@ fn verify_journal(store: &impl Store, report: &mut VerifyReport) -> Result<(), S
         let Some((last, _)) = frames.last() else { return Ok(()) };
         after = Some(*last);
         for (position, frame) in &frames {
-            let Ok(Frame::Entry(content)) = Frame::read(frame) else { continue };
+            let content = match Frame::read(frame) {
+                Ok(Frame::Entry(content)) => content,
+                Ok(Frame::Genesis(_) | Frame::Fork(_) | Frame::Space(_)) => continue,
+                Err(unknown) => {
+                    report.fault(unknown.at(*position).to_string());
+                    continue;
+                }
+            };
             match Entry::decode(content) {
                 Ok(entry) if !entry.is_signed() => {
                     report.fault(format!("the entry at {} has a wrong signature", position.0));

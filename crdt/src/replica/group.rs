@@ -313,7 +313,7 @@ impl<S: Store> Replica<S> {
         replayed: &mut Replayed,
     ) -> Result<bool, StoreError> {
         let damaged = |reason: String| StoreError::Damaged { position, reason };
-        let frame = Frame::read(frame).map_err(|error| damaged(error.to_string()))?;
+        let frame = Frame::read(frame).map_err(|unknown| unknown.at(position))?;
         let Frame::Entry(content) = frame else {
             let Self { realms, store, batch, outbox, .. } = self;
             realms.replay_founding(store, batch, outbox, &frame)?;

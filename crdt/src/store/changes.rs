@@ -14,11 +14,12 @@ use crate::store::{Position, ReadStore, StoreError};
 /// An entry of the journal. A frame that holds something else counts as damaged.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] where the frame is damaged or holds no entry, another where the journal cannot be read.
+/// [`StoreError::Damaged`] where the frame is damaged or holds no entry, [`StoreError::Newer`] where a newer program wrote it,
+/// another where the journal cannot be read.
 pub fn read_entry(journal: &impl ReadStore, at: Position) -> Result<Entry, StoreError> {
     let frame = journal.read(at)?;
     let damaged = |reason: String| StoreError::Damaged { position: at, reason };
-    let Ok(Frame::Entry(bytes)) = Frame::read(&frame) else {
+    let Frame::Entry(bytes) = Frame::read(&frame).map_err(|unknown| unknown.at(at))? else {
         return Err(damaged("an entry was expected".to_owned()));
     };
     Entry::decode(bytes).map_err(|error| damaged(error.to_string()))

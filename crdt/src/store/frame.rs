@@ -1,5 +1,6 @@
 //! Frames of the journal: what a site's journal is a sequence of.
 
+use super::{Position, StoreError};
 use crate::log::entry::Entry;
 
 /// A frame of the journal: one byte that says its kind, then the content. The kinds are stored, so their numbers never
@@ -16,7 +17,7 @@ pub enum Frame<'a> {
     Space(&'a [u8]),
 }
 
-/// A frame that no program of today writes.
+/// A frame of a kind that this program does not know: a newer one wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("frames of kind {} to {} are known, found {found}", Frame::FIRST, Frame::LAST)]
 pub struct UnknownFrame {
@@ -24,9 +25,19 @@ pub struct UnknownFrame {
     pub found: u8,
 }
 
+impl UnknownFrame {
+    /// What it means that such a frame is in the journal.
+    pub(crate) fn at(self, position: Position) -> StoreError {
+        match self.found {
+            0 => StoreError::Damaged { position, reason: "the frame is empty".to_owned() },
+            found => StoreError::Newer { position, found },
+        }
+    }
+}
+
 impl<'a> Frame<'a> {
-    const FIRST: u8 = 1;
-    const LAST: u8 = 4;
+    pub(super) const FIRST: u8 = 1;
+    pub(super) const LAST: u8 = 4;
 
     /// Reads a frame.
     ///

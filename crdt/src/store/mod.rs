@@ -10,6 +10,7 @@ pub mod tables;
 
 use std::io;
 
+use crate::store::frame::Frame;
 use crate::store::tables::ReadTables;
 
 /// A frame's place in the journal: opaque, strictly increasing in journal order.
@@ -111,6 +112,17 @@ pub enum StoreError {
         position: Position,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A newer program has written to the journal. Nothing is wrong with it, and nothing was changed.
+    #[error(
+        "the journal was written by a newer program (frame kind {found} at {}; kinds {} to {} are known): update this one",
+        position.0, Frame::FIRST, Frame::LAST
+    )]
+    Newer {
+        /// Where the first such frame is.
+        position: Position,
+        /// Its kind.
+        found: u8,
     },
     /// The journal could not be read.
     #[error("the journal cannot be read: {source}")]

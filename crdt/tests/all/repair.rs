@@ -1,12 +1,16 @@
 //! Entries whose journal frames are damaged come back from a peer.
 
+use branchline_crdt::Replica;
+use branchline_crdt::feed::{Cursor, FeedId, FeedReader, PageBounds};
+use branchline_crdt::ids::{Incarnation, SiteKey};
+use branchline_crdt::inspect::verify::verify;
 use branchline_crdt::record::Value;
-use branchline_crdt::replica::Notice;
-use branchline_crdt::store::ReadJournal;
+use branchline_crdt::replica::{Identity, Notice, Now, Opening};
 use branchline_crdt::store::frame::Frame;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
+use branchline_crdt::store::{Position, ReadJournal, Store};
 use serde_json::{Value as Json, json};
 
 use super::pair::{Pair, damaged};
@@ -147,6 +151,34 @@ fn a_genesis_document_survives_the_loss_of_the_tables_and_of_one_of_its_copies()
         assert_eq!((pair.count(0), pair.count(1)), (4, 4));
         assert_eq!(pair.digest(0), pair.digest(1));
     }
+}
+
+/// A frame of a kind that no program of today writes.
+const LATER: &[u8] = &[200, 1, 2, 3];
+
+#[test]
+fn a_journal_that_a_newer_program_wrote_to_is_named_as_such() {
+    let mut pair = Pair::new();
+    let (site, space) = (pair.site(0), pair.space());
+    let mut store = pair.replicas.remove(0).into_store();
+    let at = store.append(&[LATER]).unwrap()[0].0;
+    let expected = format!(
+        "the journal was written by a newer program (frame kind 200 at {at}; kinds 1 to 4 are known): update this one"
+    );
+    assert_eq!(verify(&store, &[space]).unwrap().faults, [expected.clone()]);
+    // As the newer program leaves it: its tables have the frame.
+    store.apply(Vec::new(), Some(Position(at))).unwrap();
+    let feed = FeedId::new(site, space);
+    let mut reader = FeedReader::open(&store, feed, space, Cursor::start(feed), None).unwrap();
+    let page = reader.read(&store, PageBounds { items_max: 100, bytes_max: 1 << 20 });
+    assert_eq!(page.unwrap_err().to_string(), expected);
+    let key = SiteKey::from_seed([1; 32]);
+    let incarnation = Incarnation([9; 8]);
+    let identity = Identity { key, name: "head".to_owned(), incarnation, seed: 9 };
+    let now = Now { wall_ms: 0, monotonic_ms: 0 };
+    let store = store.without_tables();
+    let opened = Replica::open(store, identity, Opening::with(None), now, &mut |_| ());
+    assert_eq!(opened.err().unwrap().to_string(), expected);
 }
 
 /// One office has changed a record more often than one row names places, and has started over: it holds in memory, and

@@ -248,8 +248,8 @@ fn failed(key: &RecordKey, error: StoreError) -> DocumentError {
             let RecordKey { collection, id, .. } = key.clone();
             DocumentError::Unreadable { collection, id, reason: error.to_string() }
         }
-        StoreError::Unwritable { .. } | StoreError::Unreadable { .. } => {
-            DocumentError::Store(error)
-        }
+        StoreError::Unwritable { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Unreadable { .. } => DocumentError::Store(error),
     }
 }

@@ -256,6 +256,7 @@ impl Batch {
                     Stop::from(unreadable(key, reason))
                 }
                 error @ (StoreError::Unwritable { .. }
+                | StoreError::Newer { .. }
                 | StoreError::Unreadable { .. }
                 | StoreError::Tables { .. }) => error.into(),
             })?;

@@ -70,6 +70,7 @@ impl Batch {
         let read = read.map_err(|error| match error {
             StoreError::Damaged { .. } => NotTaken::Damaged,
             error @ (StoreError::Unwritable { .. }
+            | StoreError::Newer { .. }
             | StoreError::Unreadable { .. }
             | StoreError::Tables { .. }) => NotTaken::Store(error),
         })?;

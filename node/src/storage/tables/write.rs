@@ -157,6 +157,7 @@ impl TablesShared {
                     StoreError::Tables { reason } => reason.clone(),
                     StoreError::Unwritable { .. }
                     | StoreError::Damaged { .. }
+                    | StoreError::Newer { .. }
                     | StoreError::Unreadable { .. } => error.to_string(),
                 });
             }
