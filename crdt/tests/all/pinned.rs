@@ -18,7 +18,6 @@ use branchline_crdt::protocol::{
 };
 use branchline_crdt::record::{Field, Kind};
 use branchline_crdt::store::Position;
-use branchline_crdt::store::tables;
 use branchline_crdt::store::tables::indexes::{self, IndexRow, IndexState};
 use branchline_crdt::store::tables::logs::{self, ActorRow, EntryRow, EntryStatus, LogRow};
 use branchline_crdt::store::tables::records::{
@@ -285,7 +284,7 @@ fn the_rows_are_pinned() {
         coded(&records::origin(SPACE, site, &origin("document:1")), &id),
         coded(&logs::named(SPACE, SpaceId([49; 16]), author()), &50_u64),
         coded(&records::origin(SPACE, site, &origin("till")), &id),
-        coded(logs::VERSIONS, &(tables::FORMAT, 1_u8)),
+        coded(logs::VERSIONS, &(12_u32, 1_u8)),
         coded(&logs::receipt(SPACE, site), &receipt()),
         coded(&logs::space(REALM), &document()),
         coded(&logs::revocation_notice(REALM), &site),
