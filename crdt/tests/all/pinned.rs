@@ -265,6 +265,7 @@ fn the_rows_are_pinned() {
     let held = EntryRow { position: 40, hash: HASH, status: EntryStatus::Held };
     let found = [
         coded(&logs::actor(&[41; 16]), &ActorRow { author: author() }),
+        row(&logs::membership_entry(SPACE, author(), 53), &[54; 3]),
         coded(
             &records::collection(SPACE, "products"),
             &CollectionRow { live: 42, deleted: 43, ..CollectionRow::default() },
@@ -296,6 +297,7 @@ fn the_rows_are_pinned() {
     ];
     let expected = "
         a 612929292929 57 c9bced9c
+        b 620202020202 68 86fee4ad
         c 630202020202 59 1cc52189
         d 640202020202 42 b5632d1e
         e 650202020202 99 2f29c3cd
