@@ -29,7 +29,7 @@ const HEADER_CONTEXT: &str = "branchline 1 entry header";
 
 /// A member that lies.
 pub struct Liar {
-    /// Its office. The node there is honest; the lies are peers beside it.
+    /// Its office. The node there is honest; the lies are sent beside it.
     pub office: SiteIndex,
     acts: Vec<Act>,
     random: SmallRng,

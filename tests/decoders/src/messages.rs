@@ -22,7 +22,9 @@ use branchline_crdt::record::{Edit, Kind, View};
 use branchline_crdt::store::Position;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
 use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, EntryStatus, LogRow, Versions};
-use branchline_crdt::store::tables::records::{AlteredRow, ChangeAt, CollectionRow, RecordRow};
+use branchline_crdt::store::tables::records::{
+    AlteredRow, ChangeAt, Changes, CollectionRow, RecordRow,
+};
 use branchline_crdt::store::tables::{ReadTables, decode_row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -330,12 +332,13 @@ fn entry_of_network() -> Entry {
     Entry::decode(&network().entries[0]).expect("an entry")
 }
 
-/// The row of the record that the network has.
+/// The row of the record that the network has, wherever its journal has the change.
 fn record_of(first: Option<&[u8]>) -> Vec<u8> {
     let row = network().head.get(&record("tea").record()).expect("the store works");
     let row = row.expect("a record");
     let row = RecordRow::decode(&row).expect("a row");
-    RecordRow { first: first.or(row.first), ..row }.encode()
+    let changes = Changes { rows: 1, last: vec![AT] };
+    RecordRow { changes, first: first.or(row.first), ..row }.encode()
 }
 
 /// A row of the tables; the first byte of the input says which.
