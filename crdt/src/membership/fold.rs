@@ -385,7 +385,7 @@ impl Members {
         }
         self.settle_names();
         for site in &new {
-            self.place(*site);
+            self.file_member(*site);
         }
         self.seniority.extend(new);
     }
@@ -417,7 +417,7 @@ impl Members {
     }
 
     /// A site that bears a name is a member, or was one, by its standing.
-    pub(super) fn place(&mut self, site: SiteId) {
+    pub(super) fn file_member(&mut self, site: SiteId) {
         let (Some(standing), Some(name)) = (self.sites.get(&site), self.bearers.of(&site)) else {
             return;
         };

@@ -56,7 +56,7 @@ enum Consequence {
 }
 
 /// Who may write an operation.
-enum Takes {
+enum MayWrite {
     Anyone,
     /// It is of use once anything makes this site an admin.
     Admin(SiteId),
@@ -65,23 +65,23 @@ enum Takes {
     Nobody,
 }
 
-fn takes(said: &Said) -> Takes {
+fn may_write(said: &Said) -> MayWrite {
     let author = said.entry.author.site;
     match &*said.operation {
-        Operation::Admit(admission) => Takes::Admin(admission.grant.issuer),
+        Operation::Admit(admission) => MayWrite::Admin(admission.grant.issuer),
         // The one who signed it also wrote it down, so that the entry says what it follows. A site may revoke itself.
-        Operation::Revoke(revocation) if revocation.issuer != author => Takes::Nobody,
-        Operation::Revoke(revocation) if revocation.site == author => Takes::Exit,
-        Operation::Rotate(rotation) if rotation.from == author => Takes::Exit,
-        Operation::Rotate(_) => Takes::Nobody,
-        Operation::Rename { site, .. } if *site == author => Takes::Anyone,
-        Operation::Vouch(_) => Takes::Anyone,
-        Operation::Invite(ticket) if ticket.grant.issuer != author => Takes::Nobody,
+        Operation::Revoke(revocation) if revocation.issuer != author => MayWrite::Nobody,
+        Operation::Revoke(revocation) if revocation.site == author => MayWrite::Exit,
+        Operation::Rotate(rotation) if rotation.from == author => MayWrite::Exit,
+        Operation::Rotate(_) => MayWrite::Nobody,
+        Operation::Rename { site, .. } if *site == author => MayWrite::Anyone,
+        Operation::Vouch(_) => MayWrite::Anyone,
+        Operation::Invite(ticket) if ticket.grant.issuer != author => MayWrite::Nobody,
         Operation::Revoke(_)
         | Operation::ChangeRole(_)
         | Operation::Rename { .. }
         | Operation::Invite(_)
-        | Operation::Withdraw { .. } => Takes::Admin(author),
+        | Operation::Withdraw { .. } => MayWrite::Admin(author),
     }
 }
 
@@ -172,7 +172,7 @@ impl Members {
         let entry = Arc::new(entry);
         for (number, operation) in operations.into_iter().enumerate() {
             let (entry, operation) = (Arc::clone(&entry), Arc::new(operation));
-            self.take(&Said { entry, number, operation }, learnt);
+            self.take_in(&Said { entry, number, operation }, learnt);
         }
     }
 
@@ -187,15 +187,15 @@ impl Members {
         learnt.is_changed
     }
 
-    fn take(&mut self, said: &Said, learnt: &mut Learnt) {
-        match takes(said) {
-            Takes::Nobody => return,
-            Takes::Exit if !self.exits.insert(said.entry.log) => return,
-            Takes::Admin(site) if !self.admins.contains(&site) => {
+    fn take_in(&mut self, said: &Said, learnt: &mut Learnt) {
+        match may_write(said) {
+            MayWrite::Nobody => return,
+            MayWrite::Exit if !self.exits.insert(said.entry.log) => return,
+            MayWrite::Admin(site) if !self.admins.contains(&site) => {
                 self.idle.add(site, said);
                 return;
             }
-            Takes::Anyone | Takes::Exit | Takes::Admin(_) => {}
+            MayWrite::Anyone | MayWrite::Exit | MayWrite::Admin(_) => {}
         }
         learnt.must_fold |= self.file(said);
         if learnt.must_fold {
@@ -278,14 +278,8 @@ impl Members {
             },
             Operation::Withdraw { ticket } => {
                 let mut claims = self.docket.claims.of(ticket).iter();
-                let follows = |claim: &Said| {
-                    if claim.entry.place == entry.place {
-                        claim.number < said.number
-                    } else {
-                        entry.follows.contains(claim.entry.log, claim.entry.seq)
-                    }
-                };
-                if claims.all(follows) { Consequence::None } else { Consequence::Fold }
+                let is_known = claims.all(|claim| said.follows(claim));
+                if is_known { Consequence::None } else { Consequence::Fold }
             }
         }
     }
@@ -412,7 +406,7 @@ impl Members {
             return false;
         };
         let mut standing = (**standing).clone();
-        let is_more = standing.vouched_by(entry, cut, site, &self.sites);
+        let is_more = standing.raise_by(entry, cut, site, &self.sites);
         if is_more {
             self.sites.insert(site, Arc::new(standing));
             self.counts_otherwise(site);
@@ -426,6 +420,6 @@ impl Members {
             self.call(named);
         }
         self.settle_names();
-        self.place(site);
+        self.file_member(site);
     }
 }

@@ -263,11 +263,18 @@ impl Operation {
 
     /// The replacement of a key that it is.
     pub(crate) fn rotation(&self) -> Option<&Rotation> {
+        let Self::Rotate(rotation) = self else { return None };
+        Some(rotation)
+    }
+
+    /// The site that it decides about, what that may do from now on (`None`: it is out, or goes on under another key), and how
+    /// far what it could do before counts.
+    pub(crate) fn decision(&self) -> Option<(SiteId, Option<Role>, &Cut)> {
         match self {
-            Self::Rotate(rotation) => Some(rotation),
+            Self::Revoke(revocation) => Some((revocation.site, None, &revocation.held)),
+            Self::ChangeRole(change) => Some((change.site, Some(change.role), &change.held)),
+            Self::Rotate(rotation) => Some((rotation.from, None, &rotation.held)),
             Self::Admit(_)
-            | Self::Revoke(_)
-            | Self::ChangeRole(_)
             | Self::Rename { .. }
             | Self::Vouch(_)
             | Self::Invite(_)

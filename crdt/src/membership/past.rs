@@ -9,7 +9,7 @@ use crate::log::entry::Entry;
 
 /// What orders entries: one more than the greatest depth in an entry's past, so that a follower always comes later;
 /// then the entry's hash.
-pub(in crate::membership) type FoldPlace = (u64, EntryHash);
+pub(in crate::membership) type FoldOrder = (u64, EntryHash);
 
 /// Which entries that admit sites, decide of them or vouch for them something follows: of each log the last. A log is a chain, so who
 /// follows one entry of it follows all before that.
@@ -58,7 +58,7 @@ impl Followed {
 /// An entry of the membership space as the fold sees it.
 #[derive(Clone, Debug)]
 pub(in crate::membership) struct Recorded {
-    pub(in crate::membership) place: FoldPlace,
+    pub(in crate::membership) order: FoldOrder,
     pub(in crate::membership) space: SpaceId,
     pub(in crate::membership) author: Author,
     /// Its author's log, or a branch of that.
@@ -99,8 +99,8 @@ impl Pasts {
         if operations.any(Operation::is_to_be_known) {
             decisions.own = Some((log, seq));
         }
-        let place = (depth, entry.hash);
-        let recorded = Recorded { place, space, author, log, seq, follows };
+        let order = (depth, entry.hash);
+        let recorded = Recorded { order, space, author, log, seq, follows };
         (recorded, NewPast(entry.hash, KnownPast { depth, decisions }))
     }
 

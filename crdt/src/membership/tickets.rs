@@ -126,15 +126,7 @@ impl Members {
 impl Said {
     /// The ticket that it announces.
     pub(super) fn invitation(&self) -> Option<&OpenTicket> {
-        match &*self.operation {
-            Operation::Invite(ticket) => Some(ticket),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Invite(ticket) = &*self.operation else { return None };
+        Some(ticket)
     }
 }

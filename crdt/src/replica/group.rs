@@ -79,7 +79,7 @@ impl<S: Store> Replica<S> {
         named: &Named,
     ) -> Result<(), StoreError> {
         let (_, cx, batch, outbox) = self.parts();
-        let rows = batch.rows(cx, outbox, positions, named)?;
+        let rows = batch.make_rows(cx, outbox, positions, named)?;
         self.store.apply(rows, applied)?;
         self.realms.note_group(&self.batch.stage, named);
         let (genesis, spaces) = self.batch.take_documents();
@@ -268,7 +268,7 @@ impl<S: Store> Replica<S> {
     pub(super) fn replay(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
         let mut after = self.store.applied()?;
         if after.is_none() {
-            self.realms.find_forks(&mut self.store, &mut self.batch, &mut self.outbox)?;
+            self.realms.replay_others_ahead(&mut self.store, &mut self.batch, &mut self.outbox)?;
         }
         let mut done = Progress { entries: 0, position: after };
         loop {
@@ -316,7 +316,7 @@ impl<S: Store> Replica<S> {
         let frame = Frame::read(frame).map_err(|unknown| unknown.at(position))?;
         let Frame::Entry(content) = frame else {
             let Self { realms, store, batch, outbox, .. } = self;
-            realms.replay_founding(store, batch, outbox, &frame)?;
+            realms.replay_other(store, batch, outbox, &frame)?;
             return Ok(false);
         };
         let entry = Entry::decode(content).map_err(|error| damaged(error.to_string()))?;

@@ -35,7 +35,7 @@ impl Lapse {
     }
 
     /// Lets count what an entry vouches for of records, if its author may write such and did not know.
-    fn vouched_by(&mut self, entry: &Recorded, may: Option<Role>, cut: &Cut) {
+    fn raise_by(&mut self, entry: &Recorded, may: Option<Role>, cut: &Cut) {
         let mut known_by = self.known_by.iter();
         let is_known = known_by.any(|(log, seq)| entry.follows.contains(*log, *seq));
         if may >= Some(Role::Writer) && !is_known {
@@ -87,14 +87,11 @@ impl Docket {
     /// What withdraws the ticket of an admission without following that.
     fn withdrawn(&self, said: &Said, admission: &Admission, judged: &Sites) -> Vec<Objection> {
         let claim = &said.entry;
-        let withdrawals = self.withdrawals.of(&admission.grant.ticket).iter().filter(|other| {
-            let follows = if other.entry.place == claim.place {
-                said.number < other.number
-            } else {
-                other.entry.follows.contains(claim.log, claim.seq)
-            };
-            !follows && self.withdraws(other, judged)
-        });
+        let withdrawals = self
+            .withdrawals
+            .of(&admission.grant.ticket)
+            .iter()
+            .filter(|other| !other.follows(said) && self.withdraws(other, judged));
         let withdrawals = withdrawals.map(|other| Objection {
             by: other.entry.author.site,
             entry: (other.entry.log, other.entry.seq),
@@ -177,10 +174,10 @@ impl Docket {
             let Some(by) = sites.get(&entry.author.site) else { continue };
             let may = by.allows_in(entry);
             if may.is_some() {
-                standing.vouched_by(entry, cut, site, sites);
+                standing.raise_by(entry, cut, site, sites);
             }
             if let Some(lapse) = &mut standing.lapse {
-                lapse.vouched_by(entry, may, cut);
+                lapse.raise_by(entry, may, cut);
             }
         }
         Some(standing)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Recorded, Sites, Standing};
 use crate::ids::SiteId;
-use crate::membership::past::FoldPlace;
+use crate::membership::past::FoldOrder;
 use crate::membership::{Admission, Cut, Operation, Revocation, Role, Rotation, check_site_name};
 
 /// An operation, with the entry that it is in.
@@ -18,91 +18,51 @@ pub(in crate::membership) struct Said {
 }
 
 /// The order of operations: by entry, then as the entry has them.
-pub(in crate::membership) type Turn = (FoldPlace, usize);
+pub(in crate::membership) type Turn = (FoldOrder, usize);
 
 impl Said {
     pub(in crate::membership) fn turn(&self) -> Turn {
-        (self.entry.place, self.number)
+        (self.entry.order, self.number)
+    }
+
+    /// Whether it follows another: its entry does, or it comes behind the other in the same entry.
+    pub(in crate::membership) fn follows(&self, other: &Self) -> bool {
+        if self.entry.order == other.entry.order {
+            other.number < self.number
+        } else {
+            self.entry.follows.contains(other.entry.log, other.entry.seq)
+        }
     }
 
     pub(in crate::membership) fn admission(&self) -> Option<(&Recorded, &Admission)> {
-        match &*self.operation {
-            Operation::Admit(admission) => Some((&self.entry, admission)),
-            Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Admit(admission) = &*self.operation else { return None };
+        Some((&self.entry, admission))
     }
 
     /// The role that it gives (`None`: it revokes, or replaces the key), and the cut.
     pub(super) fn decision(&self) -> Option<(&Recorded, Option<Role>, &Cut)> {
-        let (role, cut) = match &*self.operation {
-            Operation::Revoke(revocation) => (None, &revocation.held),
-            Operation::Rotate(rotation) => (None, &rotation.held),
-            Operation::ChangeRole(change) => (Some(change.role), &change.held),
-            Operation::Admit(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => return None,
-        };
+        let (_, role, cut) = self.operation.decision()?;
         Some((&self.entry, role, cut))
     }
 
     pub(in crate::membership) fn vouch(&self) -> Option<(&Recorded, &Cut)> {
-        match &*self.operation {
-            Operation::Vouch(vouch) => Some((&self.entry, &vouch.held)),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Rotate(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Vouch(vouch) = &*self.operation else { return None };
+        Some((&self.entry, &vouch.held))
     }
 
     pub(in crate::membership) fn revocation(&self) -> Option<&Revocation> {
-        match &*self.operation {
-            Operation::Revoke(revocation) => Some(revocation),
-            Operation::Admit(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Rotate(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Revoke(revocation) = &*self.operation else { return None };
+        Some(revocation)
     }
 
     pub(in crate::membership) fn rotation(&self) -> Option<(&Recorded, &Rotation)> {
-        match &*self.operation {
-            Operation::Rotate(rotation) => Some((&self.entry, rotation)),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Rename { .. }
-            | Operation::Vouch(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Rotate(rotation) = &*self.operation else { return None };
+        Some((&self.entry, rotation))
     }
 
     fn name(&self) -> Option<(&Recorded, &str)> {
-        match &*self.operation {
-            Operation::Rename { name, .. } => Some((&self.entry, name)),
-            Operation::Admit(_)
-            | Operation::Revoke(_)
-            | Operation::ChangeRole(_)
-            | Operation::Vouch(_)
-            | Operation::Rotate(_)
-            | Operation::Invite(_)
-            | Operation::Withdraw { .. } => None,
-        }
+        let Operation::Rename { name, .. } = &*self.operation else { return None };
+        Some((&self.entry, name))
     }
 }
 

@@ -97,7 +97,7 @@ impl Docket {
         });
         let of_site = self.decisions.of(&site).iter().filter_map(Said::decision).chain(of_former);
         let decision = |(entry, role, cut): (&Recorded, Option<Role>, &Cut)| Ruling {
-            place: (entry.space, entry.author, entry.seq),
+            entry: (entry.space, entry.author, entry.seq),
             at: (entry.log, entry.seq),
             follows: entry.follows.clone(),
             by: entry.author.site,
@@ -161,7 +161,7 @@ impl Docket {
         let mut standing = Standing::clone(standing);
         let mut is_more = false;
         for (entry, cut) in held {
-            is_more |= standing.vouched_by(entry, cut, site, all);
+            is_more |= standing.raise_by(entry, cut, site, all);
         }
         if is_more {
             all.insert(site, Arc::new(standing));

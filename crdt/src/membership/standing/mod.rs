@@ -23,7 +23,7 @@ use crate::ids::{Author, SiteId, SpaceId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::membership) struct Ruling {
     /// The entry that it is in.
-    place: EntryPlace,
+    entry: EntryKey,
     /// The same by its log, which may be a branch of its author's.
     at: (Author, u64),
     follows: Followed,
@@ -40,12 +40,12 @@ pub(in crate::membership) struct Ruling {
 }
 
 /// An entry of a site, by its space and log.
-type EntryPlace = (SpaceId, Author, u64);
+type EntryKey = (SpaceId, Author, u64);
 
 impl Ruling {
     /// Whether the entry `eyes` follows this decision, and follows nothing that denies the one who decided the right to it.
     fn binds_for(&self, eyes: &Recorded, site: SiteId, all: &Sites) -> bool {
-        let may = |by: &Arc<Standing>| by.seen_at(self.place, eyes) == Some(Role::Admin);
+        let may = |by: &Arc<Standing>| by.seen_at(self.entry, eyes) == Some(Role::Admin);
         let is_known = self.is_known_to(&eyes.follows);
         is_known && (self.by == site || all.get(&self.by).is_some_and(may))
     }
@@ -56,7 +56,7 @@ impl Ruling {
     }
 
     /// Whether it lets an entry of its site's count, as far as another entry knows.
-    fn covers_for(&self, eyes: &Recorded, (space, author, seq): EntryPlace) -> bool {
+    fn covers_for(&self, eyes: &Recorded, (space, author, seq): EntryKey) -> bool {
         let known = self.vouched.iter().filter(|((log, at), _)| eyes.follows.contains(*log, *at));
         let mut cuts = known.map(|(_, cut)| cut).chain([&self.said]);
         cuts.any(|cut| cut.covers(space, author, seq))
@@ -144,10 +144,10 @@ impl Standing {
     }
 
     /// What it may do by an entry of its own, as far as an entry of another's knows.
-    fn seen_at(&self, place: EntryPlace, eyes: &Recorded) -> Option<Role> {
+    fn seen_at(&self, entry: EntryKey, eyes: &Recorded) -> Option<Role> {
         let mut seen = self.clone();
         seen.decisions.retain(|decision| decision.is_known_to(&eyes.follows));
-        seen.allowed_where(|decision| decision.covers_for(eyes, place))
+        seen.allowed_where(|decision| decision.covers_for(eyes, entry))
     }
 
     /// Whether anything was decided of it that counts.
@@ -167,7 +167,7 @@ impl Standing {
     }
 
     /// Lets count what an entry vouches for that does not know of a decision. Says whether that is more than before.
-    pub(in crate::membership) fn vouched_by(
+    pub(in crate::membership) fn raise_by(
         &mut self,
         entry: &Recorded,
         cut: &Cut,
@@ -196,13 +196,13 @@ impl Standing {
         revocation.map(|decision| decision.by)
     }
 
-    /// The highest of its roles that no decision limits, but for those that are `void`.
-    fn allowed_where(&self, void: impl Fn(&Ruling) -> bool) -> Option<Role> {
+    /// The highest of its roles that no decision limits, but for those for which `unless` holds.
+    fn allowed_where(&self, unless: impl Fn(&Ruling) -> bool) -> Option<Role> {
         let decided = self.decisions.iter().map(|decision| (decision.role, Some(decision)));
         let roles = std::iter::once((Some(self.admitted_as), None)).chain(decided);
         let counts = |(role, from): &(Option<Role>, Option<&Ruling>)| {
             let limits = |decision: &&Ruling| self.limits(decision, *role, *from);
-            self.decisions.iter().filter(limits).all(&void)
+            self.decisions.iter().filter(limits).all(&unless)
         };
         roles.filter(counts).filter_map(|(role, _)| role).max()
     }

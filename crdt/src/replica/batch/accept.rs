@@ -5,8 +5,8 @@
 //! mostly found out before, by [`crate::protocol::prepare`]; it counts at its place in this order.
 
 use super::Batch;
-use super::place::Place;
 use super::stage::{ChangePlace, NotTaken, StagedChange, StagedEntry};
+use super::succession::Succession;
 use crate::ids::{Author, EntryHash};
 use crate::log::entry::{
     self, Body, Entry, EntryId, Header, MalformedBody, RecordWrite, Tip, limits,
@@ -73,8 +73,8 @@ impl Batch {
         prepared: &mut PreparedEntry,
         source: EntrySource,
     ) -> Result<Option<Acceptance>, StoreError> {
-        let place = self.place(cx, &prepared.entry)?;
-        if let Place::NextOf(log) = place {
+        let succession = self.succession(cx, &prepared.entry)?;
+        if let Succession::NextOf(log) = succession {
             prepared.put_in(log);
         }
         if let EntrySource::Peer { .. } = source
@@ -83,15 +83,15 @@ impl Batch {
             return Ok(Some(acceptance));
         }
         let is_signed = || source == EntrySource::Journal || prepared.is_signed();
-        Ok(match place {
-            Place::Held => Some(Acceptance::Repeat),
-            Place::Taken if is_signed() => Some(Acceptance::Fork),
-            Place::Taken => Some(Acceptance::Refused(Refusal::Signature)),
-            Place::NextOf(_) | Place::Behind if !is_signed() => {
+        Ok(match succession {
+            Succession::Held => Some(Acceptance::Repeat),
+            Succession::Taken if is_signed() => Some(Acceptance::Fork),
+            Succession::Taken => Some(Acceptance::Refused(Refusal::Signature)),
+            Succession::NextOf(_) | Succession::Behind if !is_signed() => {
                 Some(Acceptance::Refused(Refusal::Signature))
             }
-            Place::NextOf(_) => None,
-            Place::Behind => Some(Acceptance::NotReady),
+            Succession::NextOf(_) => None,
+            Succession::Behind => Some(Acceptance::NotReady),
         })
     }
 

@@ -235,15 +235,6 @@ fn decisions(entry: &Entry, format_max: u8, members: Option<&Members>) -> Option
     if !operations.iter().any(Operation::is_of_standing) && !may_dispute() {
         return None;
     }
-    let decision = |operation| match operation {
-        Operation::Revoke(revocation) => Some((revocation.site, None, revocation.held)),
-        Operation::ChangeRole(change) => Some((change.site, Some(change.role), change.held)),
-        Operation::Rotate(rotation) => Some((rotation.from, None, rotation.held)),
-        Operation::Admit(_)
-        | Operation::Rename { .. }
-        | Operation::Vouch(_)
-        | Operation::Invite(_)
-        | Operation::Withdraw { .. } => None,
-    };
-    Some(operations.into_iter().filter_map(decision).collect())
+    let decisions = operations.iter().filter_map(Operation::decision);
+    Some(decisions.map(|(site, role, cut)| (site, role, cut.clone())).collect())
 }

@@ -20,8 +20,9 @@ use crate::store::tables::records::{self, ChangeAt, Changes, CollectionRow, Reco
 use crate::store::{Position, ReadStore, RowWrite, Store, StoreError};
 
 impl Batch {
-    /// The rows of the batch, once its entries are at `positions`.
-    pub(in crate::replica) fn rows<S: Store>(
+    /// Makes the rows of the batch, whose entries are at `positions`. The stage then has its records' changes no more, nothing is
+    /// foreseen of these records, and those that cannot be read are noted and reported.
+    pub(in crate::replica) fn make_rows<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -69,7 +70,7 @@ impl Batch {
         let mut totals = Totals::default();
         let mut notices = Vec::new();
         let Stage { records, made, sealed, .. } = &mut self.stage;
-        let places = GroupPositions { positions, sealed };
+        let group = GroupPositions { positions, sealed };
         for (key, made) in made {
             let Some(made) = made else { continue };
             forget_foreseen(&mut self.foresight, key);
@@ -78,11 +79,11 @@ impl Batch {
             let (mut before, mut after) = (made.before, Some(made.summary));
             let event = if self.indexes.is_of_events(key) && !is_only_change {
                 let summaries = (&mut before, &mut after);
-                Some(event_rows(cx.store, key, &made.changes, &places, summaries, rows)?)
+                Some(event_rows(cx.store, key, &made.changes, &group, summaries, rows)?)
             } else {
                 None
             };
-            places.add(key, std::mem::take(&mut made.changes), &mut made.places, rows)?;
+            group.add(key, std::mem::take(&mut made.changes), &mut made.places, rows)?;
             count(totals, key, before.as_ref(), after.as_ref());
             if event.is_none() {
                 mark_conflict(key, made.before.as_ref(), Some(&made.summary), rows);
@@ -118,11 +119,11 @@ impl Batch {
             }
             let event = if is_event {
                 let summaries = (&mut shown_before, &mut shown);
-                Some(event_rows(cx.store, key, &record.changes, &places, summaries, rows)?)
+                Some(event_rows(cx.store, key, &record.changes, &group, summaries, rows)?)
             } else {
                 None
             };
-            places.add(key, std::mem::take(&mut record.changes), &mut record.places, rows)?;
+            group.add(key, std::mem::take(&mut record.changes), &mut record.places, rows)?;
             match &mut record.document {
                 Ok(document) => {
                     let after = document.summary();
@@ -140,7 +141,6 @@ impl Batch {
                     if event.is_none() {
                         mark_conflict(key, record.before.as_ref(), after.as_ref(), rows);
                     }
-                    record.before = after;
                 }
                 Err(reason) => {
                     self.unreadable.insert(key.clone(), reason.clone());
@@ -294,7 +294,7 @@ fn event_rows(
     store: &impl ReadStore,
     key: &RecordKey,
     changes: &[StagedChange],
-    places: &GroupPositions<'_>,
+    group: &GroupPositions<'_>,
     (before, after): (&mut Option<RecordSummary>, &mut Option<RecordSummary>),
     rows: &mut Vec<RowWrite>,
 ) -> Result<Firsts, StoreError> {
@@ -305,7 +305,7 @@ fn event_rows(
     }
     let mut event = Firsts::stored(store, key, stored.as_ref())?;
     for staged in changes {
-        event.add(staged.actor, &staged.change, places.of(key, staged)?);
+        event.add(staged.actor, &staged.change, group.of(key, staged)?);
     }
     if let (Some(after), Some(shown)) = (after, event.summary()) {
         after.deleted = shown.deleted;

@@ -64,7 +64,8 @@ impl Realms {
         open
     }
 
-    /// Whether a member of the network may be sent anything of a space, or asked for it.
+    /// Whether a site may be sent anything of a space, or asked for it. Of the network's own spaces this is true of every site:
+    /// that it is a member the caller has to know.
     pub(in crate::replica) fn shares(&self, site: SiteId, space: SpaceId) -> bool {
         let realm = self.realm_of(space).and_then(|realm| self.get(realm));
         realm.is_some_and(|realm| realm.document.is_none() || self.is_in(realm, site))

@@ -14,8 +14,8 @@ use crate::store::tables::logs;
 use crate::store::{Store, StoreError};
 
 impl Realms {
-    /// Forks say which log an entry is in, so a rebuild knows of them before the first entry.
-    pub(in crate::replica) fn find_forks(
+    /// Takes up all frames that are no entries, ahead of these: forks say which log an entry is in.
+    pub(in crate::replica) fn replay_others_ahead(
         &mut self,
         store: &mut impl Store,
         batch: &mut Batch,
@@ -28,14 +28,14 @@ impl Realms {
             after = Some(*last);
             for (_, frame) in &frames {
                 if let Ok(frame) = Frame::read(frame) {
-                    self.replay_founding(store, batch, out, &frame)?;
+                    self.replay_other(store, batch, out, &frame)?;
                 }
             }
         }
     }
 
     /// Takes up what a frame says of realms that is no entry: what one began with, or the proof of a fork.
-    pub(in crate::replica) fn replay_founding(
+    pub(in crate::replica) fn replay_other(
         &mut self,
         store: &mut impl Store,
         batch: &mut Batch,

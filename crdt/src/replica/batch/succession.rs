@@ -10,7 +10,7 @@ use crate::replica::links::early::Awaited;
 use crate::store::{Store, StoreError};
 
 /// Where an entry goes, by the entries of its author that are held.
-pub(super) enum Place {
+pub(super) enum Succession {
     /// It is the next of this log.
     NextOf(Author),
     /// It is held.
@@ -30,16 +30,16 @@ impl Batch {
     ) -> Result<bool, StoreError> {
         let entry = &prepared.entry;
         Ok(entry.header.author == cx.author
-            && matches!(self.place(cx, entry)?, Place::NextOf(log) if log == cx.author)
+            && matches!(self.succession(cx, entry)?, Succession::NextOf(log) if log == cx.author)
             && prepared.is_signed())
     }
 
     /// Where an entry goes.
-    pub(super) fn place<S: Store>(
+    pub(super) fn succession<S: Store>(
         &self,
         cx: Context<'_, S>,
         entry: &Entry,
-    ) -> Result<Place, StoreError> {
+    ) -> Result<Succession, StoreError> {
         let header = &entry.header;
         let (space, author, seq) = (header.space, header.author, header.seq);
         let forks = cx.realms.logs(space).map(|logs| &logs.forks);
@@ -47,28 +47,32 @@ impl Batch {
             None => author,
             Some(forks) => {
                 let Some(behind) = self.log_behind(cx, header, forks)? else {
-                    return Ok(Place::Behind);
+                    return Ok(Succession::Behind);
                 };
                 match forks.course(author, behind, &header.previous, &entry.hash) {
                     Course::In(log) if log != behind => {
                         // The first of its branch has no other before it.
                         let is_held = self.held_hash(cx, space, log, seq)? == Some(entry.hash);
-                        return Ok(if is_held { Place::Held } else { Place::NextOf(log) });
+                        return Ok(if is_held {
+                            Succession::Held
+                        } else {
+                            Succession::NextOf(log)
+                        });
                     }
                     Course::In(log) => log,
-                    Course::Unknown => return Ok(Place::Taken),
+                    Course::Unknown => return Ok(Succession::Taken),
                 }
             }
         };
         let tip = self.log(cx, space, log);
         let (held_seq, held_hash) = tip.map_or((0, EntryHash::NONE), |row| (row.seq, row.hash));
         if seq == held_seq + 1 && header.previous == held_hash {
-            return Ok(Place::NextOf(log));
+            return Ok(Succession::NextOf(log));
         }
         match self.held_hash(cx, space, log, seq)? {
-            Some(held) if held == entry.hash => Ok(Place::Held),
-            Some(_) if self.is_behind(cx, header, log)? => Ok(Place::Taken),
-            Some(_) | None => Ok(Place::Behind),
+            Some(held) if held == entry.hash => Ok(Succession::Held),
+            Some(_) if self.is_behind(cx, header, log)? => Ok(Succession::Taken),
+            Some(_) | None => Ok(Succession::Behind),
         }
     }
 
