@@ -1,6 +1,7 @@
 //! Filtered lists, ordered lists and summaries over the API, without an index and with one, at rest and while records
-//! are imported by the same API. A real process.
+//! are imported by the same API. A real process; and SQLite beside it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,21 +10,68 @@ use branchline_tests::Office;
 use hyper::Method;
 use serde_json::json;
 
+use super::sqlite::Sqlite;
 use crate::client::{BATCH, Client};
 use crate::records::{self, COLLECTION};
 use crate::report::{Figures, Work};
 use crate::{Bench, site};
 
-/// What is asked, by the name of its figure. Every twelfth record is of one branch,
-/// every 30,000th of one product, and seven of a thousand come to so much.
-const QUERIES: [(&str, &str, &str); 6] = [
-    ("product_ms", "records", "where=product%20%3D%20'P-00042'"),
-    ("branch_page_ms", "records", "where=branch%20%3D%20'Bago'"),
-    ("top_100_ms", "records", "order=-total_cents"),
-    ("summary_ms", "summary", "by=branch&sum=quantity,unit_price"),
-    ("product_summary_ms", "summary", "where=product%20%3D%20'P-00042'&sum=unit_price"),
-    ("total_range_ms", "records", "where=total_cents%20%3E%3D%20220000"),
+/// What is asked, as it is asked of a node and of SQLite.
+struct Question {
+    figure: &'static str,
+    what: &'static str,
+    query: &'static str,
+    sql: &'static str,
+}
+
+/// Every twelfth record is of one branch, every 30,000th of one product, and seven of a thousand come to so much.
+const QUERIES: [Question; 7] = [
+    Question {
+        figure: "product_ms",
+        what: "records",
+        query: "where=product%20%3D%20'P-00042'",
+        sql: "SELECT * FROM sales WHERE product = 'P-00042' ORDER BY id LIMIT 100",
+    },
+    Question {
+        figure: "branch_page_ms",
+        what: "records",
+        query: "where=branch%20%3D%20'Bago'",
+        sql: "SELECT * FROM sales WHERE branch = 'Bago' ORDER BY id LIMIT 100",
+    },
+    Question {
+        figure: "top_100_ms",
+        what: "records",
+        query: "order=-total_cents",
+        sql: "SELECT * FROM sales ORDER BY total_cents DESC, id LIMIT 100",
+    },
+    Question {
+        figure: "summary_ms",
+        what: "summary",
+        query: "by=branch&sum=quantity,unit_price",
+        sql: "SELECT branch, COUNT(*), SUM(quantity), SUM(unit_price) FROM sales GROUP BY branch",
+    },
+    Question {
+        figure: "count_ms",
+        what: "summary",
+        query: "by=branch",
+        sql: "SELECT branch, COUNT(*) FROM sales GROUP BY branch",
+    },
+    Question {
+        figure: "product_summary_ms",
+        what: "summary",
+        query: "where=product%20%3D%20'P-00042'&sum=unit_price",
+        sql: "SELECT COUNT(*), SUM(unit_price) FROM sales WHERE product = 'P-00042'",
+    },
+    Question {
+        figure: "total_range_ms",
+        what: "records",
+        query: "where=total_cents%20%3E%3D%20220000",
+        sql: "SELECT * FROM sales WHERE total_cents >= 220000 ORDER BY id LIMIT 100",
+    },
 ];
+
+/// The fields that have an index, where there are indexes.
+const INDEXED: [&str; 3] = ["product", "branch", "total_cents"];
 
 pub(crate) fn run(bench: &mut Bench) {
     let records = bench.records;
@@ -51,23 +99,38 @@ pub(crate) fn run(bench: &mut Bench) {
         bench.report.add(&Work { job: "query", form, records, by: "process, its API" }, &runs);
     }
     office.stop();
+    compare(bench, records, &folder.join("sales.sqlite"));
+}
+
+/// Asks SQLite the same.
+fn compare(bench: &mut Bench, records: usize, file: &Path) {
+    let mut sqlite = bench.runtime.block_on(Sqlite::filled(file, records));
+    for (indexed, form) in
+        [(&[][..], "SQLite without an index"), (&INDEXED, "SQLite with an index")]
+    {
+        bench.runtime.block_on(sqlite.index(indexed));
+        let ask = async |sqlite: &mut Sqlite| {
+            sqlite.ask(QUERIES.map(|Question { figure, sql, .. }| (figure, sql))).await
+        };
+        let runs: Vec<_> =
+            (0..bench.runs).map(|_| bench.runtime.block_on(ask(&mut sqlite))).collect();
+        bench.report.add(&Work { job: "query", form, records, by: "this process" }, &runs);
+    }
 }
 
 /// Writes the schema, and waits for its indexes.
 async fn declare(office: &Office, indexed: &str) {
     let mut client = Client::connect(office).await;
-    let schema = json!({
-        "unit_price": "decimal",
-        "product": format!("string{indexed}"),
-        "branch": format!("string{indexed}"),
-        "total_cents": format!("integer{indexed}"),
-    });
+    let mut schema = json!({ "unit_price": "decimal" });
+    for (field, kind) in INDEXED.into_iter().zip(["string", "string", "integer"]) {
+        schema[field] = format!("{kind}{indexed}").into();
+    }
     let path = format!("/v1/schemas/{COLLECTION}");
     client.ask(Method::PUT, &path, schema.to_string().into_bytes()).await;
     site::until("the indexes are as declared", Duration::from_millis(100), async || {
         let status = client.get("/v1/status").await;
         let indexes = status["indexes"].as_array().expect("indexes");
-        let count = if indexed.is_empty() { 0 } else { 3 };
+        let count = if indexed.is_empty() { 0 } else { INDEXED.len() };
         indexes.len() == count && indexes.iter().all(|index| index["state"] == "ready")
     })
     .await;
@@ -93,10 +156,15 @@ async fn one(office: &Office, imported: Option<usize>) -> (Figures, usize) {
     let mut client = Client::connect(office).await;
     let begun = Instant::now();
     let mut figures = Figures::new();
-    for (figure, what, query) in QUERIES {
+    for Question { figure, what, query, .. } in QUERIES {
         let path = format!("/v1/{what}/{COLLECTION}?{query}");
         let started = Instant::now();
-        client.ask(Method::GET, &path, Vec::new()).await;
+        let mut page = client.get(&path).await;
+        // It has looked at as many records as one page does, and found few.
+        while page["truncated"] == true {
+            let next = page["next"].as_str().expect("where to go on");
+            page = client.get(&format!("{path}&after={next}")).await;
+        }
         figures.push((figure, started.elapsed().as_secs_f64() * 1_000.0));
     }
     let took = begun.elapsed();
