@@ -165,7 +165,7 @@ fn a_journal_that_a_newer_program_wrote_to_is_named_as_such() {
     let expected = format!(
         "the journal was written by a newer program (frame kind 200 at {at}; kinds 1 to 4 are known): update this one"
     );
-    assert_eq!(verify(&store, &[space]).unwrap().faults, [expected.clone()]);
+    assert_eq!(verify(&store, &[space]).unwrap().faults, std::slice::from_ref(&expected));
     // As the newer program leaves it: its tables have the frame.
     store.apply(Vec::new(), Some(Position(at))).unwrap();
     let feed = FeedId::new(site, space);

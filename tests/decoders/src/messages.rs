@@ -17,8 +17,7 @@ use branchline_crdt::protocol::{
     Answer, Gossip, Have, Introduction, Invitation, Outcome, Pull, Request, Welcome, pack_entries,
     unpack_entries,
 };
-use branchline_crdt::record::Field;
-use branchline_crdt::record::{Edit, Kind, View};
+use branchline_crdt::record::{Edit, Field, FieldNames, Kind, View};
 use branchline_crdt::store::Position;
 use branchline_crdt::store::tables::indexes::{IndexRow, IndexState};
 use branchline_crdt::store::tables::logs::{ActorRow, EntryRow, EntryStatus, LogRow, Versions};
@@ -358,7 +357,8 @@ fn row_seeds() -> Vec<Vec<u8>> {
 fn record_row(bytes: &[u8]) {
     let Ok(row) = RecordRow::decode(bytes) else { return };
     assert_eq!(RecordRow::decode(&row.encode()).ok().as_ref(), Some(&row));
-    let _ = (row.document().is_ok(), row.whole_view().is_ok(), row.fields(&["price"].into()));
+    let names = FieldNames::from_iter(["price"]);
+    let _ = (row.document().is_ok(), row.whole_view().is_ok(), row.fields(&names).is_ok());
     if let Ok(view) = row.view() {
         comes_back::<View>("view", &codec::encode(&view));
     }
