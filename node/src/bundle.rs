@@ -58,6 +58,9 @@ pub struct MergeCounts {
     pub conflicts_new: u64,
     /// Entries that the maker left out since they are damaged there.
     pub entries_left_out: u64,
+    /// Entries that were not taken in, because the disk here has too little room for what other sites wrote.
+    #[serde(default)]
+    pub entries_without_room: u64,
 }
 
 /// Why a bundle was not merged to its end. What came before stays merged, and merging it again is safe.
@@ -170,6 +173,7 @@ impl MergeCounts {
         self.entries_known += merged.known;
         self.entries_waiting += merged.waiting;
         self.entries_refused += merged.refused;
+        self.entries_without_room += merged.without_room;
         self.refusal = self.refusal.take().or(merged.refusal);
         for record in merged.records {
             let is_new = records.len() >= RECORDS_TOLD_APART_MAX || records.insert(record);

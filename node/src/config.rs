@@ -56,6 +56,10 @@ pub struct Settings {
     pub cache_mib: u64,
     /// Writes are refused while the disk has less room than this, in MiB: the tables need it to go on.
     pub disk_reserve_mib: u64,
+    /// Room for this office's own writes, in MiB beside [`Settings::disk_reserve_mib`]: while the disk has less, nothing new
+    /// of what other sites wrote is taken in. 0: none is kept. `None`: 1 GiB, or 5 % of a smaller file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_reserve_own_mib: Option<u64>,
     /// What is logged: a level for Branchline itself, and others for parts of it and for libraries by their names, in the
     /// syntax of `tracing`'s filters.
     pub log: String,
@@ -96,6 +100,7 @@ impl Default for Settings {
             api_hosts: Vec::new(),
             cache_mib: 64,
             disk_reserve_mib: 64,
+            disk_reserve_own_mib: None,
             log: LOG_DEFAULT.to_owned(),
             log_format: LogFormat::Text,
         }

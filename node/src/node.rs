@@ -26,6 +26,7 @@ use crate::site::rotate;
 use crate::site::token::Token;
 use crate::site::{RunFile, SiteError, SiteFolder};
 use crate::storage::folder::DataFolder;
+use crate::storage::reserve::Reserve;
 use crate::storage::{OpenError, OpenReport, Options, Reader, Storage};
 
 const MIB: u64 = 1024 * 1024;
@@ -239,7 +240,10 @@ impl Opened {
         let external = config.settings.external.clone();
         let metrics = Arc::new(Metrics::new(replica.store().append_duration()));
         let (known_to, measures) = (Arc::new(sender), Arc::clone(&metrics));
-        let driver = Driver::new(replica, folder.clone(), known_to, measures, external, started);
+        let own_mib = config.settings.disk_reserve_own_mib;
+        let reserve = Reserve::new(&config.data, options.disk_reserve_bytes, own_mib);
+        let driver =
+            Driver::new(replica, folder.clone(), known_to, measures, external, reserve, started);
         let token = Arc::new(Token::of(folder.clone()));
         Ok(Self { driver, folder, reader, known, metrics, token, site })
     }

@@ -133,8 +133,12 @@ impl Handle {
             if done.len() == sites.len() || started.elapsed() >= patience {
                 let duration = started.elapsed();
                 let Frontiers { own: frontier, of_others } = self.frontiers().await?;
+                let held_back = self.look(|driver| driver.room().held_back()).await?;
                 let peer = |site| {
-                    let peer = peer_sync(site, &before, &exchanges, &done, duration);
+                    let mut peer = peer_sync(site, &before, &exchanges, &done, duration);
+                    if let (Some(error), Some(reason)) = (&mut peer.error, &held_back) {
+                        *error = format!("{error}: {reason}");
+                    }
                     let frontier = peer.frontier.or_else(|| of_others.get(&site).copied());
                     PeerSync { frontier, ..peer }
                 };

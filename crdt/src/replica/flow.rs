@@ -60,7 +60,7 @@ impl<S: Store> Replica<S> {
                 Vec::new()
             }
             Task::Hear(heard) => links.hear_next(cx, batch, out, heard),
-            Task::Judge(arrival) => batch.judge(cx, out, arrival)?,
+            Task::Judge(arrival) => batch.judge(cx, out, links.room, arrival)?,
             Task::BeginLife => {
                 self.author.incarnation = self.links.another_life(self.author, &self.realms);
                 Vec::new()
@@ -75,7 +75,8 @@ impl<S: Store> Replica<S> {
             }
             Task::Fork { space, fork } => {
                 // Every answer brings those that are known; no signature of them is looked at again.
-                let fork = cx.is_fork_news(space, &fork).then_some(*fork);
+                let is_taken = links.has_room_for(cx, space) && cx.is_fork_news(space, &fork);
+                let fork = is_taken.then_some(*fork);
                 match fork.and_then(|fork| ForkProof::new(fork.lower, fork.higher)) {
                     Some(fork) => {
                         vec![Task::Commit, Task::KeepFork { space, fork: Box::new(fork) }]
@@ -133,9 +134,9 @@ impl<S: Store> Replica<S> {
             self.outbox.notice(Notice::Refused { from, reason: refusal.to_string() });
         }
         match waiting {
-            Waiting::Message(heard) => {
+            Waiting::Message(mut heard) => {
                 let (links, cx, batch, out) = self.parts();
-                match links.judged_message(cx, out, &heard, &acceptance) {
+                match links.judged_message(cx, out, &mut heard, &acceptance) {
                     Some(verdict) => heard.reply.give(batch, out, Some(verdict)),
                     None => return vec![Task::Hear(heard)],
                 }
@@ -201,6 +202,7 @@ impl<S: Store> Replica<S> {
             Input::Decide { id, decision } => {
                 return Ok(vec![Task::Commit, Task::Decide { id, decision }, Task::Commit]);
             }
+            Input::Room(room) => links.note_room(cx, out, room),
             Input::Tick => self.tick()?,
         }
         Ok(Vec::new())

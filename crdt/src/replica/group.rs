@@ -104,6 +104,7 @@ impl<S: Store> Replica<S> {
         }
         let (links, cx, batch, out) = self.parts();
         if !stage.entries.is_empty() {
+            links.note_taken(cx, &stage.entries);
             links.look_for_copies(cx, out, &stage.entries);
             links.spread(cx, out, &stage.entries);
             links.receipts_are_due(cx);
@@ -252,6 +253,7 @@ impl<S: Store> Replica<S> {
             Err(StoreError::Unwritable { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
+        self.links.note_proof(content.len());
         self.store.apply(logs::fork_rows(&fork).into(), positions.last().copied())?;
         if let Some(logs) = self.realms.logs_mut(space) {
             logs.forks.learn(&fork);
@@ -335,7 +337,7 @@ impl<S: Store> Replica<S> {
         match acceptance {
             Acceptance::Staged => replayed.positions.push(position),
             // Behind a damaged frame: it comes again from a peer.
-            Acceptance::Repeat | Acceptance::NotReady => {}
+            Acceptance::Repeat | Acceptance::NotReady | Acceptance::NoRoom => {}
             Acceptance::Refused(_) | Acceptance::Fork => {}
         }
         if header.author.site == self.site() {

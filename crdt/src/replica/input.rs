@@ -1,6 +1,6 @@
 //! What happens to a replica.
 
-use super::{Decision, DocumentMerge};
+use super::{Decision, DocumentMerge, RoomLeft};
 use crate::ids::{SiteId, SpaceId};
 use crate::log::entry::Origin;
 use crate::membership::Ticket;
@@ -135,6 +135,8 @@ pub enum Input {
         /// The decision.
         decision: Decision,
     },
+    /// The disk has room for what other sites wrote, or too little from now on.
+    Room(RoomLeft),
     /// Time passed. Due when [`Replica::due_ms`](super::Replica::due_ms) says; more often does no harm. The node feeds it every
     /// [`TICK_MS`](super::pace::TICK_MS).
     Tick,

@@ -25,6 +25,8 @@ pub struct Merged {
     pub known: u64,
     /// Entries that build on others which are not here.
     pub waiting: u64,
+    /// Entries that were left out, as there is no room for what other sites wrote.
+    pub without_room: u64,
     /// Entries that must not be here.
     pub refused: u64,
     /// Why the first of these was refused.
@@ -115,6 +117,7 @@ impl Merging {
             }
             Acceptance::Repeat => merged.known += 1,
             Acceptance::NotReady => merged.waiting += 1,
+            Acceptance::NoRoom => merged.without_room += 1,
             Acceptance::Refused(refusal) => {
                 merged.refused += 1;
                 merged.refusal.get_or_insert_with(|| refusal.to_string());
@@ -328,8 +331,10 @@ mod tests {
         merging.judged(vec![record], &Acceptance::Repeat);
         merging.judged(vec![record], &Acceptance::Repeat);
         merging.judged(vec![record], &Acceptance::NotReady);
+        merging.judged(vec![record], &Acceptance::NoRoom);
         let merged = merging.end().unwrap();
         assert_eq!((merged.new, merged.known, merged.waiting, merged.refused), (1, 2, 1, 0));
+        assert_eq!(merged.without_room, 1);
         assert_eq!(merged.records, [record], "of new entries alone");
     }
 

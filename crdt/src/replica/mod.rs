@@ -20,7 +20,7 @@
 //!   it, and `rows` is what the tables then show.
 //! - `links`: what is under way between the site and connected members. `sync` asks, `serve` answers, `intake` takes the
 //!   answers in, `gossip` and `receipts` spread news, `repair` recovers lost entries, `forks` proves double signing,
-//!   `timers` says when each is due.
+//!   `room` leaves out what others wrote while the disk has too little, `timers` says when each is due.
 //! - `indexes`: what schemas declare.
 //! - `outbox`: what is to be done about all that, in order.
 //!
@@ -63,6 +63,7 @@ pub use group::Progress;
 pub use input::{Input, LocalTransaction, RecordEdit};
 pub use links::peer::Exchange;
 pub use links::receipts::HeardReceipt;
+pub use links::room::{RoomLeft, Taken};
 pub use merge::{MergeError, Merged, MissingEntries};
 pub use output::{Notice, Output, Validation};
 pub use realms::admission::{InviteError, JoinError};
@@ -116,6 +117,15 @@ impl<S: Store> Opening<'_, S> {
     pub fn with(ticket: Option<Ticket>) -> Self {
         Self { ticket, payload_format: PAYLOAD_FORMAT, beside: None }
     }
+}
+
+/// What came of each site in a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SiteNotes {
+    /// The sites of which receipts were taken in.
+    pub receipts: BTreeMap<SiteId, HeardReceipt>,
+    /// The sites whose entries came to be held, this site among them.
+    pub taken: BTreeMap<SiteId, Taken>,
 }
 
 /// One site's state machine.
@@ -395,10 +405,10 @@ impl<S: Store> Replica<S> {
         self.links.heard.count
     }
 
-    /// The sites of which receipts were taken in since this was last asked. The caller has the clocks to say since when a
-    /// site is silent.
-    pub fn heard_receipts(&mut self) -> BTreeMap<SiteId, HeardReceipt> {
-        self.links.heard.take()
+    /// What came of other sites since this was last asked. The caller has the clocks to say since when a site is silent, and
+    /// what came in a day.
+    pub fn take_notes(&mut self) -> SiteNotes {
+        SiteNotes { receipts: self.links.heard.take(), taken: self.links.take_taken() }
     }
 
     /// The links, what all parts may read, the batch, and where outputs go.

@@ -11,7 +11,7 @@ use serde_json::json;
 const NOW: Now = Now { wall_ms: 0, monotonic_ms: 0 };
 
 /// What one office holds, as a file.
-fn bundle(pair: &Pair, office: usize, since: &Since) -> (Vec<u8>, Contents) {
+pub(crate) fn bundle(pair: &Pair, office: usize, since: &Since) -> (Vec<u8>, Contents) {
     let store = pair.replicas[office].store().clone();
     let begin = pair.replicas[office].begin_bundle(None, None, 0).unwrap();
     let bundling = Bundling::new(store, begin, since);
@@ -40,7 +40,7 @@ fn pieces(file: &[u8]) -> Vec<Piece> {
 }
 
 /// Merges a file at an office.
-fn merge(pair: &mut Pair, office: usize, file: &[u8]) -> Merged {
+pub(crate) fn merge(pair: &mut Pair, office: usize, file: &[u8]) -> Merged {
     let maker = pair.site(1 - office);
     let mut sum = Merged::default();
     for piece in pieces(file) {
@@ -48,6 +48,7 @@ fn merge(pair: &mut Pair, office: usize, file: &[u8]) -> Merged {
         sum.new += merged.new;
         sum.known += merged.known;
         sum.waiting += merged.waiting;
+        sum.without_room += merged.without_room;
         sum.refused += merged.refused;
     }
     pair.settle();

@@ -17,6 +17,7 @@ mod membership;
 mod pair;
 mod pinned;
 mod repair;
+mod room;
 mod spaces;
 mod versions;
 mod writes;

@@ -117,14 +117,15 @@ pub use sites::decisions::{
     AdmittedResponse, DecisionResponse, LetInResponse, MemberChange, RevocationResponse,
 };
 pub use sites::maintenance::{RebuildResponse, VerifyResponse};
+pub use sites::members::{
+    AddedResponse, DisputedMemberResponse, FormerMemberResponse, MemberResponse, MembersResponse,
+    RevokedMemberResponse,
+};
 pub use sites::membership::{InviteRequest, InviteResponse, JoinRequest, JoinResponse};
 pub use sites::membership_history::{MemberStep, MembersHistoryResponse};
 pub use sites::spaces::{GrantRequest, SpaceRequest, SpaceResponse, SpacesResponse};
 pub use sites::standing::{CopiesResponse, StandingResponse};
-pub use sites::status::{
-    DisputedMemberResponse, FormerMemberResponse, IndexResponse, MemberResponse, MembersResponse,
-    PeerResponse, PeersResponse, RevokedMemberResponse, SiteResponse, StatusResponse,
-};
+pub use sites::status::{IndexResponse, PeerResponse, PeersResponse, SiteResponse, StatusResponse};
 pub use sites::tickets::{InvitesResponse, OpenInviteResponse, WithdrawnResponse};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
@@ -192,7 +193,7 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(exchange::log::why))
         .routes(routes!(exchange::log::log))
         .routes(routes!(exchange::log::frontier))
-        .routes(routes!(sites::status::members))
+        .routes(routes!(sites::members::members))
         .routes(routes!(sites::membership_history::members_history))
         .routes(routes!(sites::decisions::revoke, sites::decisions::change))
         .routes(routes!(sites::spaces::list, sites::spaces::create))

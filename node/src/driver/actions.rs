@@ -29,7 +29,7 @@ impl Driver {
         let receipt_count = self.replica.receipt_count();
         self.receipts
             .send_if_modified(|count| std::mem::replace(count, receipt_count) != receipt_count);
-        self.note_receipts();
+        self.note_of_others();
         self.drop_used_ticket();
     }
 

@@ -9,6 +9,7 @@ use libp2p::PeerId;
 
 use super::events::keep;
 use super::{Driver, Seen};
+use crate::peers::added::AddedSeen;
 
 /// Pulls that wait for an answer, over all members; each ends in an answer or a failure.
 const PULLS_MAX: usize = 4096;
@@ -18,6 +19,8 @@ pub(crate) struct Measured {
     pub(crate) seen: Seen,
     /// By member.
     pub(crate) passed: BTreeMap<SiteId, Passed>,
+    /// How much each site has added.
+    pub(crate) added: AddedSeen,
 }
 
 /// What passed between this site and a member since the start.
@@ -37,7 +40,7 @@ impl Driver {
             passed.pulled += exchange.pulled;
             passed.pushed += exchange.pushed;
         }
-        Measured { seen: self.seen(), passed }
+        Measured { seen: self.seen(), passed, added: self.added() }
     }
 
     /// A member's last link ends, and with it what the replica has counted of it.

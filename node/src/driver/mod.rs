@@ -1,7 +1,8 @@
 //! The one thread that drives the replica: messages in, groups of them committed together, outputs acted upon.
 //!
 //! `events`: what the network tells; `actions`: what the replica wants done; `prepare`: what other threads do for it;
-//! `intake`: what takes many turns; `measure`: what is noted of all this; `others`: and of the other sites.
+//! `intake`: what takes many turns; `room`: whether the disk has any for others; `measure`: what is noted of all this;
+//! `others`: and of the other sites; `tickets`: letting a site in.
 
 mod actions;
 mod events;
@@ -9,6 +10,8 @@ mod intake;
 mod measure;
 mod others;
 pub(crate) mod prepare;
+mod room;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use branchline_crdt::Replica;
 use branchline_crdt::bundle::{Begin, MergePiece};
-use branchline_crdt::ids::{RealmId, SiteId, SiteKey, SpaceId};
+use branchline_crdt::ids::{RealmId, SiteId, SpaceId};
 use branchline_crdt::inspect::verify::{VerifyReport, verify};
 use branchline_crdt::log::entry::EntryId;
 use branchline_crdt::membership::{Role, Ticket};
@@ -38,10 +41,12 @@ use crate::handle::{Known, NoTicket, NotJoined, Stopped};
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 use crate::network::{Event, IntroductionToken, NetworkHandle, ResponseToken};
+use crate::peers::added::Added;
 use crate::peers::heard::Heard;
 use crate::peers::others::Others;
-use crate::site::{HEARD_FILE, SiteFolder};
+use crate::site::{ADDED_FILE, HEARD_FILE, SiteFolder};
 use crate::storage::Storage;
+use crate::storage::reserve::Reserve;
 
 use intake::Intake;
 pub(crate) use measure::{Measured, Passed};
@@ -124,6 +129,8 @@ pub(crate) enum Message {
         piece: Box<MergePiece>,
         reply: oneshot::Sender<Result<Merged, MergeError>>,
     },
+    /// Keeps so much room for own writes, in MiB; `None`: what suits the disk.
+    KeepRoom(Option<u64>),
     Network(Event),
     /// With room for another, once it is taken in.
     Prepared(Prepared, Option<OwnedSemaphorePermit>),
@@ -168,9 +175,13 @@ pub(crate) struct Driver {
     /// By member, over all links since the start but for what the one that lasts has counted.
     passed: BTreeMap<SiteId, Passed>,
     others: Others,
+    added: Added,
     /// Whether a ticket may lie in the folder: until this site is a member.
     keeps_ticket: bool,
     log_limit: LogLimit,
+    reserve: Reserve,
+    /// When the disk was last looked at.
+    looked: Option<Instant>,
     /// How often the tables were rebuilt, and when last.
     rebuilds: u32,
     rebuilt: Option<Instant>,
@@ -189,10 +200,12 @@ impl Driver {
         known: Arc<watch::Sender<Known>>,
         metrics: Arc<Metrics>,
         external: Vec<Multiaddr>,
+        reserve: Reserve,
         started: Instant,
     ) -> Self {
         let heard = folder.path().join(HEARD_FILE);
         let others = Others::new(Heard::load(&heard, Self::now(started)));
+        let added = Added::load(&folder.path().join(ADDED_FILE), Self::now(started));
         Self {
             replica,
             network: None,
@@ -215,8 +228,11 @@ impl Driver {
             pulls: BTreeMap::new(),
             passed: BTreeMap::new(),
             others,
+            added,
             keeps_ticket: true,
             log_limit: LogLimit::new(started),
+            reserve,
+            looked: None,
             rebuilds: 0,
             rebuilt: None,
         }
@@ -264,7 +280,9 @@ impl Driver {
         }
         let heard = self.folder.path().join(HEARD_FILE);
         let members = others::member_sites(&self.replica);
-        self.others.heard.close(heard, &members, Self::now(self.started));
+        let now = Self::now(self.started);
+        self.others.heard.close(heard, &members, now);
+        self.added.close(self.folder.path().join(ADDED_FILE), now);
         if let Err(error) = self.replica.into_store().close() {
             warn!(%error, "the tables were not written out, the next start replays more");
         }
@@ -290,6 +308,7 @@ impl Driver {
         flow: &mut Flow,
     ) -> Result<(), StoreError> {
         let started = Instant::now();
+        self.look_at_room()?;
         if !matches!(first, Message::GoOn) {
             self.group(first, messages, flow)?;
             self.act();
@@ -394,6 +413,7 @@ impl Driver {
                 let _ = reply.send(());
             }
             Message::Merge { maker, piece, reply } => self.intake.add_piece(maker, piece, reply),
+            Message::KeepRoom(wanted_mib) => self.keep_room(wanted_mib)?,
             Message::Network(event) => self.take_event(event)?,
             Message::Prepared(prepared, room) => self.intake.add_answer(prepared, room),
             Message::GoOn => {}
@@ -416,42 +436,6 @@ impl Driver {
     fn number(&mut self) -> u64 {
         self.count += 1;
         self.count
-    }
-
-    fn invite(
-        &self,
-        role: Role,
-        lifetime: Duration,
-        addresses: Vec<Multiaddr>,
-    ) -> Result<Ticket, NoTicket> {
-        let addresses = if addresses.is_empty() { self.addresses() } else { addresses };
-        if addresses.is_empty() {
-            return Err(NoTicket::NoAddress);
-        }
-        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
-        let expires_ms = wall_ms().saturating_add(lifetime_ms);
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|_| NoTicket::NoRandomness)?;
-        let addresses = addresses.iter().map(Multiaddr::to_string).collect();
-        Ok(self.replica.invite(role, expires_ms, SiteKey::from_seed(seed), addresses)?)
-    }
-
-    /// Where this site may be reached: what is configured, where it listens, or where it last did.
-    fn addresses(&self) -> Vec<Multiaddr> {
-        let mut addresses = self.external.clone();
-        let listening = self.known.borrow().listening.clone();
-        if !listening.is_empty() {
-            addresses.extend(listening)
-        } else {
-            addresses.extend(self.folder.run().unwrap_or_default().listening)
-        }
-        addresses.truncate(ADDRESSES_IN_TICKET_MAX);
-        addresses
-    }
-
-    fn join(&self, ticket: &Ticket) -> Result<(), NotJoined> {
-        self.replica.may_join(ticket, wall_ms())?;
-        Ok(self.folder.keep_ticket(ticket)?)
     }
 
     /// Rebuilds the tables; says from how many entries.
@@ -492,6 +476,3 @@ impl Driver {
         Ok(())
     }
 }
-
-/// More addresses make a ticket too long to copy.
-const ADDRESSES_IN_TICKET_MAX: usize = 16;

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_crdt::Replica;
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::replica::Status;
+use branchline_crdt::replica::{SiteNotes, Status};
 use libp2p::PeerId;
 use tracing::{error, info, warn};
 
 use super::Driver;
 use crate::network::{IntroductionFailure, RequestFailure};
+use crate::peers::added::AddedSeen;
 use crate::peers::heard::HeardAt;
 use crate::peers::others::{Copies, PendingTicket, Standing};
-use crate::site::HEARD_FILE;
+use crate::site::{ADDED_FILE, HEARD_FILE};
 use crate::storage::Storage;
+use crate::storage::reserve::DiskRoom;
 
 /// What a node knows of itself and of the others at one moment.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) heard: BTreeMap<SiteId, HeardAt>,
     /// The sites of which two copies are at work.
     pub(crate) copies: Vec<Copies>,
+    /// Room on the disk.
+    pub(crate) room: DiskRoom,
 }
 
 impl Driver {
@@ -40,12 +44,18 @@ impl Driver {
         let status = self.replica.status();
         let standing = self.others.standing(&status, self.replica.realms().ticket(), now);
         let (heard, copies) = (self.others.heard.moments(now), self.others.copies());
-        Seen { status, standing, heard, copies }
+        let room = self.room().clone();
+        Seen { status, standing, heard, copies, room }
     }
 
     /// When each other site was last heard.
     pub(crate) fn heard(&self) -> BTreeMap<SiteId, HeardAt> {
         self.others.heard.moments(Self::now(self.started))
+    }
+
+    /// How much each site has added.
+    pub(crate) fn added(&self) -> AddedSeen {
+        self.added.seen(Self::now(self.started))
     }
 
     /// Something came from a member.
@@ -62,10 +72,12 @@ impl Driver {
         }
     }
 
-    /// The replica has taken receipts in.
-    pub(super) fn note_receipts(&mut self) {
+    /// What the replica has noted of other sites.
+    pub(super) fn note_of_others(&mut self) {
         let now = Self::now(self.started);
-        for (site, receipt) in self.replica.heard_receipts() {
+        let SiteNotes { receipts, taken } = self.replica.take_notes();
+        self.added.note(taken, now);
+        for (site, receipt) in receipts {
             self.others.heard.note_receipt(site, receipt, now);
         }
     }
@@ -103,6 +115,9 @@ impl Driver {
         if self.others.heard.is_due(now) {
             let path = self.folder.path().join(HEARD_FILE);
             self.others.heard.save(path, &member_sites(&self.replica), now);
+        }
+        if self.added.is_due(now) {
+            self.added.save(self.folder.path().join(ADDED_FILE), now);
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Taking up a changed configuration while the node runs: all of it that can be, or nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::open::{Extensions, OpenedExtensions, SetLog};
 use super::{ExtensionError, names};
 use crate::config::{Config, ConfigError, Settings};
+use crate::driver::Message;
 use crate::handle::{Handle, Stopped};
 
-/// The setting that can change while a node runs.
+/// The settings that can change while a node runs.
 const LOG: &str = "log";
+const RESERVE: &str = "disk_reserve_own_mib";
 
 /// What came of reading the configuration again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -53,14 +57,15 @@ pub enum ReloadError {
 
 impl Handle {
     /// Reads again the configuration file by which the node was started, and takes up what can change while it runs: the
-    /// sections of extensions, and the log filter. After an error all of it is as before.
+    /// sections of extensions, the log filter, and the room that is kept for own writes. After an error all of it is as before.
     ///
     /// # Errors
     /// [`ReloadError`] where the file cannot be read, is refused, or was not known at the start: all stays as it was.
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let extensions = self.extensions.upgrade().ok_or(Stopped { reason: None })?;
         // Anyone who asked may go away before it is done.
-        let reload = tokio::spawn(async move { extensions.reload().await });
+        let messages = self.messages.clone();
+        let reload = tokio::spawn(async move { extensions.reload(&messages).await });
         let reloaded = match reload.await {
             Ok(reloaded) => reloaded,
             Err(error) => Err(Stopped { reason: Some(error.to_string()) }.into()),
@@ -76,7 +81,10 @@ impl Handle {
 }
 
 impl Extensions {
-    async fn reload(self: Arc<Self>) -> Result<Reloaded, ReloadError> {
+    async fn reload(
+        self: Arc<Self>,
+        messages: &mpsc::Sender<Message>,
+    ) -> Result<Reloaded, ReloadError> {
         let mut in_use = self.in_use.lock().await;
         let old = in_use.as_ref().ok_or(ReloadError::NotRunning)?;
         let mut new = old.load_again(&self.registered)?;
@@ -93,11 +101,16 @@ impl Extensions {
             }
             return Err(error);
         }
+        let disk_reserve_own_mib = new.settings.disk_reserve_own_mib;
+        if reloaded.applied.iter().any(|key| key == RESERVE) {
+            let keep = Message::KeepRoom(disk_reserve_own_mib);
+            messages.send(keep).await.map_err(|_| Stopped { reason: None })?;
+        }
         reloaded.applied.sort();
         // What needs a restart is not in use.
         let settings = old.settings.clone();
         let log = if changes_log { new.settings.log } else { settings.log.clone() };
-        new.settings = Settings { log, ..settings };
+        new.settings = Settings { log, disk_reserve_own_mib, ..settings };
         *in_use = Some(new);
         Ok(reloaded)
     }
@@ -105,10 +118,12 @@ impl Extensions {
     /// What is different.
     fn compare(&self, old: &Config, new: &Config) -> Reloaded {
         let (before, after) = (old.settings.table(), new.settings.table());
-        let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+        // One that has no value has its default.
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
         let (applied, needs_restart): (Vec<_>, Vec<_>) = changed
-            .map(|(key, _)| key.clone())
-            .partition(|key| key == LOG && self.set_log.is_some());
+            .cloned()
+            .partition(|key| key == RESERVE || key == LOG && self.set_log.is_some());
         let mut reloaded = Reloaded { applied, needs_restart };
         let section = |name: &&&str| old.sections.section(name) != new.sections.section(name);
         let sections = names(&self.registered);

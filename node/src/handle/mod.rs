@@ -31,6 +31,7 @@ use crate::network::{NetworkHandle, PeerInfo};
 use crate::peers::heard::HeardAt;
 use crate::peers::others::{Copies, Standing};
 use crate::site::token::Token;
+use crate::storage::reserve::DiskRoom;
 use crate::storage::{Reader, Sizes, disk};
 
 pub use error::{NoNetwork, NoTicket, NotDecided, NotJoined, ReadError, SpaceNotFound, Stopped};
@@ -93,6 +94,8 @@ pub struct NodeStatus {
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
     pub writes_refused: Option<String>,
+    /// Whether there is room for what other sites wrote.
+    pub room: DiskRoom,
     /// How this site stands in its network.
     pub standing: Standing,
     /// When each other site was last heard, by this machine's clock.
@@ -295,7 +298,8 @@ impl Handle {
     /// # Errors
     /// [`ReadError`] where the tables cannot be read, or the node has stopped.
     pub async fn status(&self) -> Result<NodeStatus, ReadError> {
-        let Seen { status: replica, standing, heard, copies } = self.look(Driver::seen).await?;
+        let Seen { status: replica, standing, heard, copies, room } =
+            self.look(Driver::seen).await?;
         let (sizes, damaged) = {
             let reader = self.reader.clone();
             let ask = move || Ok::<_, StoreError>((reader.sizes()?, reader.damaged().len()));
@@ -322,6 +326,7 @@ impl Handle {
             disk_free_bytes: disk::free_bytes(self.reader.path()).ok(),
             damaged_frames: damaged as u64,
             writes_refused: self.reader.refusal(),
+            room,
             standing,
             heard,
             copies,

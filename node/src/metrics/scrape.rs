@@ -1,10 +1,11 @@
 //! What is asked when somebody wants the metrics: of the replica, the storage, the network, the feed and the process.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use branchline_crdt::ids::SiteId;
-use branchline_crdt::replica::SiteStatus;
+use branchline_crdt::replica::{SiteStatus, Taken};
 use branchline_crdt::store::tables::{logs, records, walk};
 use branchline_crdt::store::{ReadJournal, StoreError};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,6 +25,9 @@ use crate::handle::{Content, Handle, Stopped, content};
 use crate::network::PeerInfo;
 use crate::peers::others::Standing;
 use crate::storage::{Reader, Sizes, disk};
+
+/// Members of which it is reported how much they added: those that added most.
+const ADDED_SITES_MAX: usize = 100;
 
 /// What one scrape asked for, besides what is recorded.
 struct Scraped {
@@ -119,6 +123,7 @@ impl Scraped {
         self.of_standing(&mut registry);
         self.of_storage(&mut registry);
         self.of_peers(&mut registry);
+        self.of_added(&mut registry);
         let FeedMeasured { consumers, lag_bytes } = &self.feed;
         gauge(&mut registry, "feed_consumers", "Consumers of the feed", Some(*consumers as u64));
         let help = "Journal that the slowest consumer of the feed has not read";
@@ -187,10 +192,16 @@ impl Scraped {
         bytes(registry, "journal", "Journal on disk", sizes.map(|sizes| sizes.journal_bytes));
         bytes(registry, "tables", "Tables on disk", sizes.map(|sizes| sizes.tables_bytes));
         bytes(registry, "disk_free", "Room on the disk", stored.disk_free_bytes);
+        let room = &self.measured.seen.room;
+        let help = "Room that is kept for own writes";
+        bytes(registry, "disk_reserve_own", help, Some(room.reserve_bytes));
+        let help = "Whether what other sites write waits for room";
+        let is_held_back = room.held_back_since_ms.is_some();
+        gauge(registry, "held_back", help, Some(is_held_back.into()));
     }
 
     fn of_peers(&self, registry: &mut Registry) {
-        let Measured { seen: Seen { status, heard, .. }, passed } = &self.measured;
+        let Measured { seen: Seen { status, heard, .. }, passed, .. } = &self.measured;
         let others = || status.sites.iter().filter(|site| site.site != status.site);
         let known: BTreeMap<SiteId, &PeerInfo> = self
             .peers
@@ -233,6 +244,29 @@ impl Scraped {
         }
         registry.register("peer_entries_pulled", "New entries that came from it by pulls", pulled);
         registry.register("peer_entries_pushed", "Entries that it was sent by its pulls", pushed);
+    }
+
+    /// What the sites have added that added most.
+    fn of_added(&self, registry: &mut Registry) {
+        let Measured { seen: Seen { status, .. }, added, .. } = &self.measured;
+        let added = |site: &SiteStatus| added.sites.get(&site.site).map(|added| added.in_all);
+        let mut most: Vec<(Taken, &SiteStatus)> =
+            status.sites.iter().filter_map(|site| Some((added(site)?, site))).collect();
+        most.sort_by_key(|(taken, _)| Reverse(taken.bytes));
+        most.truncate(ADDED_SITES_MAX);
+        let (entries, bytes): (Family<PeerLabels, Counter>, Family<PeerLabels, Counter>) =
+            Default::default();
+        for (taken, site) in most {
+            entries.get_or_create(&peer(site)).inc_by(taken.entries);
+            bytes.get_or_create(&peer(site)).inc_by(taken.bytes);
+        }
+        registry.register(
+            "site_entries_added",
+            "Entries that it wrote and that came to be held",
+            entries,
+        );
+        let help = "Their bytes in the journal";
+        registry.register_with_unit("site_added", help, Unit::Bytes, bytes);
     }
 
     /// Under the names that all programs have for these.

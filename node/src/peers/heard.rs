@@ -9,18 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 use branchline_crdt::ids::SiteId;
 use branchline_crdt::replica::{HeardReceipt, Now};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::whole_file;
+use super::saver::Saver;
 
 const VERSION: u32 = 1;
-/// Time between two saves: so much may be missing after a crash, and the site then counts as silent for longer.
-const SAVE_INTERVAL_MS: u64 = 60_000;
 /// Largest file that is read: some 100 bytes for each of 100,000 sites.
 const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
@@ -28,9 +25,8 @@ const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     sites: BTreeMap<SiteId, HeardMoment>,
-    is_changed: bool,
-    saved_ms: u64,
-    saving: Option<JoinHandle<()>>,
+    /// What a crash takes of it lets a site count as silent for longer.
+    saver: Saver,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +101,7 @@ impl Heard {
         let new = HeardMoment { at_ms, ahead_ms: None, receipt_ms: None };
         let moment = self.sites.entry(site).or_insert(new);
         moment.at_ms = at_ms;
-        self.is_changed = true;
+        self.saver.note_change();
     }
 
     /// A receipt of a site came.
@@ -122,7 +118,7 @@ impl Heard {
             HeardMoment { at_ms: reported.max(known.at_ms), ahead_ms: known.ahead_ms, receipt_ms }
         });
         self.sites.insert(site, moment);
-        self.is_changed = true;
+        self.saver.note_change();
     }
 
     /// When each site was last heard.
@@ -138,36 +134,23 @@ impl Heard {
 
     /// Whether it is time to save.
     pub(crate) fn is_due(&self, now: Now) -> bool {
-        let is_time = now.monotonic_ms.saturating_sub(self.saved_ms) >= SAVE_INTERVAL_MS;
-        is_time && self.is_changed && self.saving.as_ref().is_none_or(JoinHandle::is_finished)
+        self.saver.is_due(now)
     }
 
     /// Saves what has changed, and waits for that.
     pub(crate) fn close(mut self, path: PathBuf, members: &BTreeSet<SiteId>, now: Now) {
-        for _ in 0..2 {
-            if let Some(saving) = self.saving.take() {
-                // A panic while saving has been reported already.
-                let _ = saving.join();
-            }
-            self.save(path.clone(), members, now);
-        }
+        self.saver.wait();
+        self.save(path, members, now);
+        self.saver.wait();
     }
 
     /// Saves what has changed, away from this thread. `members`: of whom.
     pub(crate) fn save(&mut self, path: PathBuf, members: &BTreeSet<SiteId>, now: Now) {
-        if !std::mem::take(&mut self.is_changed) {
+        if !self.saver.begin(now) {
             return;
         }
-        self.saved_ms = now.monotonic_ms;
         self.sites.retain(|site, _| members.contains(site));
-        let bytes = self.to_bytes(now);
-        let write = move || {
-            let saved = bytes.and_then(|bytes| whole_file::replace(&path, &bytes));
-            if let Err(error) = saved {
-                warn!(path = %path.display(), %error, "when other sites were heard is not saved");
-            }
-        };
-        self.saving = std::thread::Builder::new().name("heard".to_owned()).spawn(write).ok();
+        self.saver.write(path, self.to_bytes(now));
     }
 
     fn to_bytes(&self, now: Now) -> std::io::Result<Vec<u8>> {

@@ -12,6 +12,7 @@
 //! | `branchline.toml` | | the configuration, if there is one |
 //! | `peers.json` | 0600 | the peer book |
 //! | `heard.json` | 0600 | when other sites were heard |
+//! | `added.json` | 0600 | how much each site has added |
 //! | `journal/`, `tables/` | 0700 | see [`crate::storage`] |
 //! | others of small letters | 0700 | what an extension keeps, under its name: see [`crate::extension`] |
 
@@ -44,6 +45,8 @@ const SITE_FILE: &str = "site.json";
 pub(crate) const PEERS_FILE: &str = "peers.json";
 /// When other sites were heard.
 pub(crate) const HEARD_FILE: &str = "heard.json";
+/// How much each site has added.
+pub(crate) const ADDED_FILE: &str = "added.json";
 const TICKET_FILE: &str = "ticket";
 const TOKEN_FILE: &str = "api.token";
 const RUN_FILE: &str = "run.json";

@@ -197,6 +197,23 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Room on the disk that holds `path`, for this user.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
-    let room = rustix::fs::statvfs(path)?;
-    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    Ok(file_system(path)?.free_bytes)
+}
+
+/// A file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileSystem {
+    /// Bytes that this user may still write.
+    pub(super) free_bytes: u64,
+    /// Bytes in all.
+    pub(super) bytes: u64,
+}
+
+/// The file system that holds `path`.
+pub(super) fn file_system(path: &Path) -> io::Result<FileSystem> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(FileSystem {
+        free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        bytes: found.f_blocks.saturating_mul(found.f_frsize),
+    })
 }

@@ -11,6 +11,7 @@ pub mod folder;
 pub mod journal;
 pub mod ownership;
 mod reader;
+pub mod reserve;
 pub mod room;
 pub(crate) mod spare;
 pub mod tables;

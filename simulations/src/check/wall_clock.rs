@@ -32,6 +32,7 @@ pub fn with_right_clocks(scenario: &Scenario) -> Option<Scenario> {
         | FaultName::Stop
         | FaultName::LostTables
         | FaultName::FullDisk
+        | FaultName::ShortRoom
         | FaultName::Restore
         | FaultName::Clone
         | FaultName::JoinLate

@@ -1,5 +1,7 @@
 //! How each kind of fault begins and ends.
 
+use branchline_crdt::replica::RoomLeft;
+
 use super::{
     Action, BTreeSet, Decision, Edit, Ending, Event, Fault, FaultKind, FaultName, GONE, Liar,
     RngExt, Role, Run, Sabotage, SiteIndex, random,
@@ -11,6 +13,8 @@ use crate::world::DiskChange;
 const INVITE_AGAIN_MS: u64 = 10_000;
 /// Operations of the disk after which a torn write ends: in the write itself, in its sync, or in the one after it.
 const TORN_AFTER_MAX: u32 = 3;
+/// More than is decided about members while room is short.
+const SHORT: RoomLeft = RoomLeft::Short { membership_bytes_max: 1 << 20 };
 
 impl Run<'_> {
     pub(super) fn begin(&mut self, index: usize) {
@@ -71,6 +75,9 @@ impl Run<'_> {
             }
             FaultKind::FullDisk { offices } => {
                 offices.into_iter().for_each(|office| self.world.set_full(office, true));
+            }
+            FaultKind::ShortRoom { offices } => {
+                offices.into_iter().for_each(|office| self.world.set_room(office, SHORT));
             }
             FaultKind::Restore { offices, .. } => {
                 let disks = self.backups.remove(&index).unwrap_or_default();
@@ -157,6 +164,11 @@ impl Run<'_> {
             FaultKind::FullDisk { offices } => {
                 offices.into_iter().for_each(|office| self.world.set_full(office, false));
             }
+            FaultKind::ShortRoom { offices } => {
+                offices
+                    .into_iter()
+                    .for_each(|office| self.world.set_room(office, RoomLeft::Enough));
+            }
             FaultKind::Clone { .. } => self.end_clones(index),
             FaultKind::Clock { offices, offset_ms } => self.move_clocks(&offices, -offset_ms),
             FaultKind::Byzantine { offices, .. } => {
@@ -185,6 +197,7 @@ impl Run<'_> {
         let is_upgraded = self.scenario.faults.iter().any(upgrades);
         for office in 0..self.scenario.offices.len() {
             self.world.set_full(office, false);
+            self.world.set_room(office, RoomLeft::Enough);
             self.let_live(office);
             if is_upgraded {
                 self.with_node_off(office, |run| run.world.upgrade(office));
@@ -274,6 +287,7 @@ impl Run<'_> {
             | FaultKind::BitFlip { .. }
             | FaultKind::LostTables { .. }
             | FaultKind::FullDisk { .. }
+            | FaultKind::ShortRoom { .. }
             | FaultKind::Restore { .. }
             | FaultKind::Clone { .. }
             | FaultKind::JoinLate { .. }

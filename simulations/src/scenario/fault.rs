@@ -33,6 +33,8 @@ pub enum FaultName {
     LostTables,
     /// See [`FaultKind::FullDisk`].
     FullDisk,
+    /// See [`FaultKind::ShortRoom`].
+    ShortRoom,
     /// See [`FaultKind::Restore`].
     Restore,
     /// See [`FaultKind::Clone`].
@@ -55,7 +57,7 @@ pub enum FaultName {
 
 impl FaultName {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Split,
         Self::Isolate,
         Self::Cut,
@@ -67,6 +69,7 @@ impl FaultName {
         Self::BitFlip,
         Self::LostTables,
         Self::FullDisk,
+        Self::ShortRoom,
         Self::Restore,
         Self::Clone,
         Self::JoinLate,
@@ -92,6 +95,7 @@ impl FaultName {
             Self::BitFlip => "bit-flip",
             Self::LostTables => "lost-tables",
             Self::FullDisk => "full-disk",
+            Self::ShortRoom => "short-room",
             Self::Restore => "restore",
             Self::Clone => "clone",
             Self::JoinLate => "join-late",
@@ -124,6 +128,7 @@ impl FaultName {
             | Self::Crash
             | Self::TornFrame
             | Self::FullDisk
+            | Self::ShortRoom
             | Self::Clone
             | Self::Clock
             | Self::Byzantine => false,
@@ -196,6 +201,11 @@ pub enum FaultKind {
     },
     /// The disks have no room left.
     FullDisk {
+        /// The offices.
+        offices: Vec<Office>,
+    },
+    /// The disks have too little room for what other offices write; own writes are taken.
+    ShortRoom {
         /// The offices.
         offices: Vec<Office>,
     },
@@ -274,6 +284,7 @@ impl FaultKind {
             Self::BitFlip { .. } => FaultName::BitFlip,
             Self::LostTables { .. } => FaultName::LostTables,
             Self::FullDisk { .. } => FaultName::FullDisk,
+            Self::ShortRoom { .. } => FaultName::ShortRoom,
             Self::Restore { .. } => FaultName::Restore,
             Self::Clone { .. } => FaultName::Clone,
             Self::JoinLate { .. } => FaultName::JoinLate,
@@ -300,6 +311,7 @@ impl FaultKind {
             | Self::BitFlip { offices, .. }
             | Self::LostTables { offices }
             | Self::FullDisk { offices }
+            | Self::ShortRoom { offices }
             | Self::Restore { offices, .. }
             | Self::Clone { offices }
             | Self::JoinLate { offices }
@@ -373,8 +385,8 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// The kinds that can happen anywhere and any time. What is decided of members, a liar, a late comer and
-    /// a later program are named, not drawn.
+    /// The kinds that can happen anywhere and any time. What is decided of members, a liar, a late comer, a later program
+    /// and too little room are named, not drawn.
     pub const KINDS: [FaultName; 14] = [
         FaultName::Split,
         FaultName::Isolate,

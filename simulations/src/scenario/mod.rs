@@ -58,6 +58,7 @@
 //! | `bit-flip` | `offices`, `bits` | bits of the journal change on the drive |
 //! | `lost-tables` | `offices` | the tables are lost and rebuilt from the journal |
 //! | `full-disk` | `offices` | no room left |
+//! | `short-room` | `offices` | too little room for what others write; own writes go on |
 //! | `restore` | `offices`, `age` | the disk is replaced by a copy that is so old |
 //! | `clone` | `offices` | a copy of the disk runs as a second node of the same site |
 //! | `join-late` | `offices` | these do not exist before, then join |

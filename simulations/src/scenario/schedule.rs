@@ -112,6 +112,7 @@ impl Scenario {
                 FaultKind::Clock { offices, offset_ms: random.random_range(-year_ms..=year_ms) }
             }
             FaultName::JoinLate
+            | FaultName::ShortRoom
             | FaultName::Byzantine
             | FaultName::Revoke
             | FaultName::Role

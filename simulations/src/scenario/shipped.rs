@@ -43,6 +43,7 @@ shipped!(
     "restored-backup",
     "cloned-disk",
     "full-disk",
+    "short-room",
     "byzantine-member",
     "revoked-in-a-split",
     "two-admins",

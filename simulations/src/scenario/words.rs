@@ -47,6 +47,9 @@ impl Scenario {
             FaultKind::FullDisk { offices } => {
                 format!("the disk of {} is full", self.list(offices))
             }
+            FaultKind::ShortRoom { offices } => {
+                format!("{} has too little room for what others write", self.list(offices))
+            }
             FaultKind::Restore { offices, age_ms } => {
                 let age = Readable(*age_ms);
                 format!("the disk of {} is replaced by a backup {age} old", self.list(offices))

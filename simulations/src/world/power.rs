@@ -3,7 +3,7 @@
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{Incarnation, SiteKey};
 use branchline_crdt::log::entry::PAYLOAD_FORMAT;
-use branchline_crdt::replica::{Identity, Opening};
+use branchline_crdt::replica::{Identity, Input, Opening, RoomLeft};
 use branchline_crdt::store::ReadJournal;
 use branchline_node::storage::testing::FaultyDisk;
 
@@ -64,6 +64,9 @@ impl World {
             }
         }
         self.observe_start(office);
+        if self.sites[office].room != RoomLeft::Enough {
+            self.input(office, Input::Room(self.sites[office].room));
+        }
         self.drain(office);
         self.plan_tick(office);
         self.connect_all(office);
@@ -199,6 +202,13 @@ impl World {
     /// Lets an office's disk be full, or have room again.
     pub fn set_full(&mut self, office: SiteIndex, full: bool) {
         self.faulty_disk(office).set_space(full.then_some(0));
+    }
+
+    /// Lets an office have too little room for what others write, or enough again.
+    pub fn set_room(&mut self, office: SiteIndex, room: RoomLeft) {
+        if std::mem::replace(&mut self.sites[office].room, room) != room {
+            self.input(office, Input::Room(room));
+        }
     }
 
     /// Lets the next syncs of an office's disk fail, so many of them.

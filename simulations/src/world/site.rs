@@ -6,7 +6,7 @@ use branchline_crdt::Replica;
 use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::log::entry::PAYLOAD_FORMAT;
 use branchline_crdt::protocol::prepare::Job;
-use branchline_crdt::replica::{DecisionError, Notice, WriteError, Written};
+use branchline_crdt::replica::{DecisionError, Notice, RoomLeft, WriteError, Written};
 use branchline_crdt::store::Position;
 
 use super::{SiteIndex, WallClock};
@@ -30,6 +30,8 @@ pub(super) struct Site {
     /// The running replica; `None`: the node is off, and its disk is in `disk`.
     pub(super) replica: Option<Replica<SimulatedStore>>,
     pub(super) disk: OfficeDisk,
+    /// Whether it has room for what others write.
+    pub(super) room: RoomLeft,
     pub(super) clock: WallClock,
     /// The payload format of the program that runs there from its next start on.
     pub(super) payload_format: u8,
@@ -70,6 +72,7 @@ impl Site {
             name: name.to_owned(),
             replica: None,
             disk: OfficeDisk::default(),
+            room: RoomLeft::Enough,
             clock: WallClock::RIGHT,
             payload_format: PAYLOAD_FORMAT,
             started_ms: 0,

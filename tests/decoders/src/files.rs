@@ -29,7 +29,7 @@ pub(crate) const CONFIG: Target = Target {
         let texts = [
             "api = \"127.0.0.1:7000\"\nmdns = false\nlisten = [\"/ip4/0.0.0.0/tcp/0\"]\n",
             "peers = [\"/ip4/10.0.0.1/tcp/1/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp\"]\n",
-            "external = [\"/dns4/a.example/udp/1/quic-v1\"]\ncache_mib = 1\ndisk_reserve_mib = 0\n",
+            "external = [\"/dns4/a.example/udp/1/quic-v1\"]\ncache_mib = 1\ndisk_reserve_mib = 0\ndisk_reserve_own_mib = 0\n",
             "log = \"info,a=debug\"\nlog_format = \"json\"\n[[a]]\nb.c = {d = 1e9}\n",
         ];
         texts.iter().map(|text| text.as_bytes().to_vec()).collect()

@@ -7,13 +7,14 @@ pub(super) mod ticket;
 pub(crate) mod tickets;
 
 use branchline_node::api::{
-    DisputedMemberResponse, MemberResponse, MemberStep, MembersHistoryResponse, MembersResponse,
-    PAGE_RECORDS_MAX, RevokedMemberResponse,
+    AddedResponse, DisputedMemberResponse, MemberResponse, MemberStep, MembersHistoryResponse,
+    MembersResponse, PAGE_RECORDS_MAX, RevokedMemberResponse,
 };
 
 use crate::Context;
 use crate::args::MembersArgs;
 use crate::client::query;
+use crate::commands::site::status::size;
 use crate::error::CliError;
 use crate::output::{self, visible};
 
@@ -36,27 +37,39 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
             (false, true) => "connected",
             (false, false) => "not connected",
         };
-        [visible(&member.name), member.role, link.to_owned(), member.site]
+        let [today, in_all] = added(member.added);
+        [visible(&member.name), member.role, link.to_owned(), today, in_all, member.site]
     };
     let revoked = |site: RevokedMemberResponse| {
         let by = format!("by {}", visible(&site.by));
-        [visible(&site.name), "revoked".to_owned(), by, site.site]
+        let [today, in_all] = added(site.added);
+        [visible(&site.name), "revoked".to_owned(), by, today, in_all, site.site]
     };
     let rows = answer.members.into_iter().map(row);
     let disputed = |site: DisputedMemberResponse| {
         let through = format!("through {}", visible(&site.through));
-        [visible(&site.name), "disputed".to_owned(), through, site.site]
+        let [today, in_all] = [String::new(), String::new()];
+        [visible(&site.name), "disputed".to_owned(), through, today, in_all, site.site]
     };
     let is_any = !answer.disputed.is_empty();
     let rows = rows.chain(answer.disputed.into_iter().map(disputed));
     let rows = rows.chain(answer.revoked.into_iter().map(revoked)).collect();
-    output::table(["NAME", "ROLE", "LINK", "SITE"], rows)?;
+    output::table(["NAME", "ROLE", "LINK", "ADDED TODAY", "ADDED", "SITE"], rows)?;
     if is_any {
         output::note(
             "a disputed site came by a ticket that had been withdrawn or was used up: `branchline role SITE writer` makes it a member, `branchline revoke SITE` shuts it out",
         );
     }
     Ok(())
+}
+
+/// How much a site has added to what is held here, today and since it is counted.
+fn added(added: AddedResponse) -> [String; 2] {
+    let AddedResponse { entries_today, bytes_today, entries, bytes } = added;
+    [(entries_today, bytes_today), (entries, bytes)].map(|(entries, bytes)| match entries {
+        0 => "nothing".to_owned(),
+        _ => format!("{} in {}", size(bytes), output::counted_entries(entries)),
+    })
 }
 
 async fn history(context: &Context, args: MembersArgs) -> Result<(), CliError> {

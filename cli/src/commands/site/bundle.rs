@@ -102,10 +102,19 @@ pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError
     } else {
         show(&answer)?;
     }
-    let MergeCounts { entries_waiting, entries_refused, refusal, .. } = answer.counts;
+    let MergeCounts { entries_waiting, entries_refused, refusal, entries_without_room, .. } =
+        answer.counts;
     if entries_refused > 0 {
         let (entries, reason) = (counted_entries(entries_refused), refusal.unwrap_or_default());
         return Err(CliError::failed(format!("{entries} refused, the first: {reason}")));
+    }
+    if entries_without_room > 0 {
+        let entries = counted_entries(entries_without_room);
+        let message = format!(
+            "{entries} were left out: the disk here has too little room for what other sites wrote"
+        );
+        return Err(CliError::failed(message)
+            .hint("make room (`branchline status` says how much), and merge it again"));
     }
     if entries_waiting > 0 {
         let entries = counted_entries(entries_waiting);

@@ -33,6 +33,8 @@ pub(in crate::replica) enum Acceptance {
     Repeat,
     /// Something that it builds on is missing here: drop it and pull.
     NotReady,
+    /// It was not looked at, as there is no room for what other sites wrote.
+    NoRoom,
     /// It must not be here. The fault is the sender's.
     Refused(Refusal),
     /// Another entry of the same author follows the same one, and that the log forks here is not known yet.

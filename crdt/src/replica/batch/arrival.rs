@@ -2,6 +2,7 @@
 
 use super::Batch;
 use super::accept::{Acceptance, EntrySource};
+use super::succession::Succession;
 use crate::ids::SiteId;
 use crate::log::entry::{Body, Entry, Header, Tip};
 use crate::log::fork::{ForkProof, SignedHeader};
@@ -9,6 +10,7 @@ use crate::membership::{Members, Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
 use crate::replica::links::gossip::{Heard, Reply};
+use crate::replica::links::room::RoomLeft;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::introduction::Shown;
 use crate::replica::realms::rounds::Round;
@@ -103,13 +105,18 @@ impl Waiting {
 }
 
 impl Batch {
-    /// Judges an entry by its header, and takes it in unless something has to be done first.
+    /// Judges an entry by its header, and takes it in unless something has to be done first, or there is no room for it.
     pub(in crate::replica) fn judge<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
+        room: RoomLeft,
         mut arrival: Arrival,
     ) -> Result<Vec<Task>, StoreError> {
+        let entry = &arrival.entry.entry;
+        if !room.takes(&entry.header) && !matches!(self.succession(cx, entry)?, Succession::Held) {
+            return Ok(arrival.concluded(Acceptance::NoRoom));
+        }
         if self.is_of_copy(cx, &arrival.entry)? {
             return Ok(vec![Task::Commit, Task::BeginLife, Task::Judge(arrival)]);
         }

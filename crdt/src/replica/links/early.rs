@@ -78,7 +78,8 @@ impl Links {
     ) -> Vec<Task> {
         let Some(mut entry) = heard.next() else { return Vec::new() };
         let now_ms = cx.now.monotonic_ms;
-        if heard.may_wait(now_ms)
+        if self.room.takes(&entry.entry.header)
+            && heard.may_wait(now_ms)
             && let Some(awaited) = batch.awaited(cx, &mut entry)
         {
             heard.put_back(entry);

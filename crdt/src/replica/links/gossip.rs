@@ -117,6 +117,8 @@ pub(in crate::replica) struct Heard {
     entries: VecDeque<PreparedEntry>,
     /// Until when it waits for what it builds on, or has waited; `None`: it never did.
     pub(in crate::replica) waits_until_ms: Option<u64>,
+    /// There was no room for some of it.
+    is_partial: bool,
 }
 
 impl Heard {
@@ -126,7 +128,14 @@ impl Heard {
         realm: RealmId,
         entries: Vec<PreparedEntry>,
     ) -> Self {
-        Self { from, reply, realm, entries: entries.into(), waits_until_ms: None }
+        Self {
+            from,
+            reply,
+            realm,
+            entries: entries.into(),
+            waits_until_ms: None,
+            is_partial: false,
+        }
     }
 
     /// The next entry.
@@ -198,14 +207,18 @@ impl Links {
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
-        heard: &Heard,
+        heard: &mut Heard,
         acceptance: &Acceptance,
     ) -> Option<Validation> {
+        heard.is_partial |= *acceptance == Acceptance::NoRoom;
         match acceptance {
-            Acceptance::Staged | Acceptance::Repeat if heard.entries.is_empty() => {
-                Some(Validation::Accept)
+            Acceptance::Staged | Acceptance::Repeat | Acceptance::NoRoom => {
+                let is_last = heard.entries.is_empty();
+                // What is not held whole is for others to hand on.
+                let verdict =
+                    if heard.is_partial { Validation::Ignore } else { Validation::Accept };
+                is_last.then_some(verdict)
             }
-            Acceptance::Staged | Acceptance::Repeat => None,
             Acceptance::NotReady => {
                 self.pull_realm(cx, out, heard.from, heard.realm);
                 Some(Validation::Ignore)
@@ -233,7 +246,8 @@ impl Links {
             return Ok(Some(Validation::Accept));
         }
         let members = cx.realms.members_of(realm);
-        if members.is_none_or(|members| members.get(&tip.author.site).is_none()) {
+        let is_known = members.is_some_and(|members| members.get(&tip.author.site).is_some());
+        if !is_known || !self.has_room_for(cx, space) {
             return Ok(Some(Validation::Ignore));
         }
         self.pull(cx, out, from, space);

@@ -101,6 +101,10 @@ impl Links {
             Acceptance::Repeat => {
                 repeated.insert(tip.author, tip.seq);
             }
+            Acceptance::NoRoom => {
+                judged.not_ready = true;
+                entries.clear();
+            }
             Acceptance::Fork => judged.refused = true,
             // What follows is of the same hand.
             Acceptance::Refused(_) => {

@@ -9,6 +9,7 @@ pub(in crate::replica) mod news;
 pub(in crate::replica) mod peer;
 pub(in crate::replica) mod receipts;
 pub(in crate::replica) mod repair;
+pub(in crate::replica) mod room;
 pub(in crate::replica) mod serve;
 pub(in crate::replica) mod sync;
 pub(in crate::replica) mod timers;
@@ -24,6 +25,7 @@ use self::news::News;
 use self::peer::Peer;
 use self::receipts::HeardReceipts;
 use self::repair::Losses;
+use self::room::{RoomLeft, Taken};
 use self::timers::{Random, Timers};
 use crate::ids::SiteId;
 
@@ -46,6 +48,10 @@ pub(in crate::replica) struct Links {
     has_forks_news: bool,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
     is_unwritable: bool,
+    /// How much of what other sites wrote is taken in.
+    pub(in crate::replica) room: RoomLeft,
+    /// By author, since it was last asked for.
+    taken: BTreeMap<SiteId, Taken>,
 }
 
 impl Links {
@@ -65,6 +71,8 @@ impl Links {
             request_count: 0,
             has_forks_news: false,
             is_unwritable: false,
+            room: RoomLeft::default(),
+            taken: BTreeMap::new(),
         }
     }
 

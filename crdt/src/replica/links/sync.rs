@@ -250,6 +250,13 @@ impl Links {
         if !cx.realms.shares(from, space) {
             return;
         }
+        if !matches!(have, Have::Lost(_)) && !self.has_room_for(cx, space) {
+            // Once there is room, everybody is asked.
+            if let Some(state) = self.peers.get_mut(&from).and_then(|it| it.pulls.get_mut(&space)) {
+                state.retry_ms = None;
+            }
+            return;
+        }
         let receipts = cx.receipts_digest(space);
         let is_of_members =
             cx.realms.network().is_some_and(|network| network.membership_space() == space);
@@ -444,30 +451,6 @@ impl Links {
         for peer in peers {
             self.pull(cx, out, peer, space);
         }
-    }
-
-    /// Makes the pulls again that are due.
-    pub(in crate::replica) fn pull_again<S: Store>(
-        &mut self,
-        cx: Context<'_, S>,
-        out: &mut Outbox,
-    ) {
-        for (site, space) in self.due_retries(cx.now.monotonic_ms) {
-            self.pull(cx, out, site, space);
-        }
-    }
-
-    /// Makes the regular pull, if it is due. Says whether it was.
-    pub(in crate::replica) fn pull_regularly<S: Store>(
-        &mut self,
-        cx: Context<'_, S>,
-        out: &mut Outbox,
-    ) -> bool {
-        let Some(from) = self.due_pull(cx.now.monotonic_ms) else { return false };
-        if let Some(site) = from {
-            self.pull_all(cx, out, site);
-        }
-        true
     }
 
     /// A request was not answered: it is made again later, or this site presents itself if it is not known there.

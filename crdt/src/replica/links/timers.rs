@@ -6,7 +6,10 @@ use rand::{RngExt, SeedableRng};
 use super::Links;
 use super::peer::PullState;
 use crate::ids::{Author, Incarnation, SiteId, SpaceId};
+use crate::replica::context::Context;
+use crate::replica::outbox::Outbox;
 use crate::replica::{Now, Realms};
+use crate::store::Store;
 
 /// A random peer is pulled from this often; jitter adds up to half of it. Gossip makes most of these find nothing.
 pub(in crate::replica) const PULL_INTERVAL_MS: u64 = 10_000;
@@ -104,6 +107,30 @@ impl Links {
         self.timers.pull_ms = now_ms + PULL_INTERVAL_MS + jitter_ms;
         let chosen = self.random.below(self.peers.len() as u64) as usize;
         Some(self.peers.keys().nth(chosen).copied())
+    }
+
+    /// Makes the pulls again that are due.
+    pub(in crate::replica) fn pull_again<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) {
+        for (site, space) in self.due_retries(cx.now.monotonic_ms) {
+            self.pull(cx, out, site, space);
+        }
+    }
+
+    /// Makes the regular pull, if it is due. Says whether it was.
+    pub(in crate::replica) fn pull_regularly<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(from) = self.due_pull(cx.now.monotonic_ms) else { return false };
+        if let Some(site) = from {
+            self.pull_all(cx, out, site);
+        }
+        true
     }
 }
 

@@ -137,6 +137,7 @@ fn reason_of<'a>(t: &'a Texts, reason: &'a str) -> (&'a str, &'a str) {
         "damaged" => (t.why_damaged, t.do_damaged),
         "unreadable" => (t.why_unreadable, t.do_unreadable),
         "schema_mismatch" => (t.why_schema_mismatch, t.do_schema_mismatch),
+        "held_back" => (t.why_held_back, t.do_held_back),
         "writes_refused" => (t.why_writes_refused, t.do_writes_refused),
         other => (other, ""),
     }

@@ -112,7 +112,7 @@ pub struct WhyResponse {
 /// What is not in step for one reason at one site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DivergenceResponse {
-    /// `not_confirmed`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch` or `writes_refused`.
+    /// `not_confirmed`, `ahead`, `never_heard`, `held`, `void`, `damaged`, `unreadable`, `schema_mismatch`, `writes_refused` or `held_back`.
     pub reason: String,
     /// The site that is behind, ahead or not heard, or whose entries they are.
     pub site: String,
@@ -328,8 +328,11 @@ pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyResponse>, A
         .into_iter()
         .map(|((reason, site), cause)| cause_answer(reason, site, cause, &names))
         .collect();
-    causes.extend(refusal.map(|detail| DivergenceResponse {
-        reason: "writes_refused".to_owned(),
+    let held_back = handle.look(|driver| driver.room().held_back()).await?;
+    let of_disk = [("writes_refused", refusal), ("held_back", held_back)];
+    let of_disk = of_disk.into_iter().filter_map(|(reason, detail)| Some((reason, detail?)));
+    causes.extend(of_disk.map(|(reason, detail)| DivergenceResponse {
+        reason: reason.to_owned(),
         site: own.to_string(),
         site_name: name_of(own, &names),
         entries: 0,

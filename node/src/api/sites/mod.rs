@@ -2,6 +2,7 @@
 
 pub(crate) mod decisions;
 pub(crate) mod maintenance;
+pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod membership_history;
 pub(crate) mod reload;

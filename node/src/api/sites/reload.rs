@@ -9,7 +9,8 @@ use crate::handle::Handle;
 
 /// Reads the configuration file again and takes up what can change while the node runs.
 ///
-/// That is the log filter, and the sections of `branchline.toml` that are not the node's own. After an error all of it is as
+/// That is the log filter, the room that is kept for own writes, and the sections of `branchline.toml` that are not the
+/// node's own. After an error all of it is as
 /// before.
 #[utoipa::path(
     post,

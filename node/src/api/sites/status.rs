@@ -12,12 +12,13 @@ use utoipa::ToSchema;
 
 use super::standing::{CopiesResponse, StandingResponse};
 use crate::api::error::{ApiError, Code};
-use crate::api::texts::{name_of, rfc3339};
-use crate::extension::Finding;
+use crate::api::texts::rfc3339;
+use crate::extension::{Finding, Severity};
 use crate::handle::Handle;
 use crate::network::PeerInfo;
 use crate::peers::heard::HeardAt;
 use crate::peers::others::Standing;
+use crate::storage::reserve::DiskRoom;
 
 /// What a site knows of itself, its storage and the others.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -69,6 +70,13 @@ pub struct StatusResponse {
     pub damaged_frames: u64,
     /// Why the disk refused the last write; `None` if it took it.
     pub writes_refused: Option<String>,
+    /// Room that is kept for this site's own writes, beside what the tables need: while the disk has less, nothing new of
+    /// what other sites wrote is taken in.
+    #[serde(default)]
+    pub disk_reserve_own_bytes: u64,
+    /// Since when that is so, by this site's clock, in RFC 3339. `None`: it is taken in.
+    #[serde(default)]
+    pub held_back_since: Option<String>,
     /// The id of the admin who revoked this site, if one did: nobody syncs with it any more.
     pub revoked_by: Option<String>,
     /// All members, this site first, then the most senior.
@@ -78,7 +86,8 @@ pub struct StatusResponse {
     /// The names of the private spaces that are held here.
     #[serde(default)]
     pub spaces: Vec<String>,
-    /// What a person should know of what extensions of the node do, and of events that somebody changed, the worst first.
+    /// What a person should know of what extensions of the node do, of events that somebody changed, and of too little room
+    /// for what other sites write, the worst first.
     #[serde(default)]
     pub findings: Vec<Finding>,
 }
@@ -122,75 +131,6 @@ pub struct SiteResponse {
     pub lag_own_entries: Option<u64>,
     /// Entries that it holds and this site lacks.
     pub ahead_entries: Option<u64>,
-}
-
-/// All members, this site first, then the most senior.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MembersResponse {
-    /// The members.
-    pub members: Vec<MemberResponse>,
-    /// The sites that were members and are no more.
-    pub revoked: Vec<RevokedMemberResponse>,
-    /// The sites that came by a ticket which had been withdrawn or was used up: an admin decides whether they are members.
-    #[serde(default)]
-    pub disputed: Vec<DisputedMemberResponse>,
-    /// The keys that sites have replaced, under which older entries stand.
-    #[serde(default)]
-    pub former: Vec<FormerMemberResponse>,
-}
-
-/// A key that a site has replaced.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FormerMemberResponse {
-    /// The site by its former key.
-    pub site: String,
-    /// Its name.
-    pub name: String,
-    /// The site by the key that it has now.
-    pub now: String,
-}
-
-/// A site that was a member.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RevokedMemberResponse {
-    /// Its id.
-    pub site: String,
-    /// The name that it bore.
-    pub name: String,
-    /// The name of the admin who revoked it.
-    pub by: String,
-}
-
-/// A site that is no member until an admin decides.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct DisputedMemberResponse {
-    /// Its id.
-    pub site: String,
-    /// The name that it wished for. Another site may bear it.
-    pub name: String,
-    /// What its ticket gives.
-    pub role: String,
-    /// The name of the admin who made the ticket.
-    pub issuer: String,
-    /// The name of the member that let it in.
-    pub through: String,
-    /// The name of the admin who withdrew the ticket, or made it, where it was used up.
-    pub by: String,
-}
-
-/// One member.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MemberResponse {
-    /// Its id.
-    pub site: String,
-    /// Its name.
-    pub name: String,
-    /// `reader`, `writer` or `admin`.
-    pub role: String,
-    /// Whether it is connected to this site.
-    pub connected: bool,
-    /// Whether it is this site.
-    pub this_site: bool,
 }
 
 /// What the network layer knows; nothing where no node runs.
@@ -289,7 +229,7 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusRe
         | Standing::Revoked { .. } => None,
     };
     let copies = node.copies.into_iter().map(|copies| CopiesResponse::of(copies, &names));
-    let heard = node.heard;
+    let (heard, room) = (node.heard, node.room);
     let site = |site: SiteStatus| SiteResponse::of(site, &heard);
     Ok(Json(StatusResponse {
         site: replica.site.to_string(),
@@ -315,22 +255,37 @@ pub(crate) async fn status(State(handle): State<Handle>) -> Result<Json<StatusRe
         disk_free_bytes: node.disk_free_bytes,
         damaged_frames: node.damaged_frames,
         writes_refused: node.writes_refused,
+        disk_reserve_own_bytes: room.reserve_bytes,
+        held_back_since: room.held_back_since_ms.and_then(rfc3339),
         revoked_by: replica.revoked_by.map(|by| by.to_string()),
         indexes: replica.indexes.into_iter().map(index).collect(),
         spaces: handle.space_names(),
-        findings: findings(&handle).await,
+        findings: findings(&handle, &room).await,
         sites: replica.sites.into_iter().map(site).collect(),
     }))
 }
 
-/// What extensions find, and events that somebody changed.
-async fn findings(handle: &Handle) -> Vec<Finding> {
+/// What extensions find, events that somebody changed, and that the disk has too little room for others.
+async fn findings(handle: &Handle, room: &DiskRoom) -> Vec<Finding> {
     let mut found = handle.findings().await;
+    found.extend(held_back(room));
     // Where it cannot be read, the rest of the status says so.
     found.extend(handle.altered_events().await.unwrap_or_default());
     found.extend(handle.sites_to_decide().await.unwrap_or_default());
     found.sort_by_key(|finding| Reverse(finding.severity));
     found
+}
+
+/// That what other sites write waits for room.
+fn held_back(room: &DiskRoom) -> Option<Finding> {
+    let what = format!(
+        "what other sites write is not taken in, and comes by itself once there is room: {}",
+        room.held_back()?
+    );
+    let hint = "make room on that disk; `branchline members` shows how much each site added, and `branchline revoke SITE` shuts out one that fills it; `disk_reserve_own_mib` is how much room is kept";
+    let since = room.held_back_since_ms.and_then(rfc3339);
+    let found = Finding::new(Severity::Error, "disk", what);
+    Some(Finding { since, hint: Some(hint.to_owned()), ..found })
 }
 
 fn index(status: IndexStatus) -> IndexResponse {
@@ -355,50 +310,6 @@ impl SiteResponse {
             ahead_entries: status.ahead,
         }
     }
-}
-
-/// The members of the network, and those that were.
-#[utoipa::path(
-    get,
-    path = "/v1/members",
-    operation_id = "list_members",
-    responses((status = OK, description = "The members, this site first.", body = MembersResponse)),
-)]
-pub(crate) async fn members(
-    State(handle): State<Handle>,
-) -> Result<Json<MembersResponse>, ApiError> {
-    let status = handle.replica_status().await?;
-    let member = |member: SiteStatus| MemberResponse {
-        site: member.site.to_string(),
-        name: member.name,
-        role: member.role.to_string(),
-        connected: member.connected,
-        this_site: member.site == status.site,
-    };
-    let names = status.names();
-    let revoked = status.revoked.iter().map(|revoked| RevokedMemberResponse {
-        site: revoked.site.to_string(),
-        name: revoked.name.clone(),
-        by: name_of(revoked.by, &names),
-    });
-    let revoked = revoked.collect();
-    let former = status.former.iter().map(|(former, now)| FormerMemberResponse {
-        site: former.to_string(),
-        name: name_of(*former, &names),
-        now: now.to_string(),
-    });
-    let former = former.collect();
-    let disputed = status.disputed.iter().map(|(site, disputed)| DisputedMemberResponse {
-        site: site.to_string(),
-        name: disputed.name.clone(),
-        role: disputed.role.to_string(),
-        issuer: name_of(disputed.issuer, &names),
-        through: name_of(disputed.through, &names),
-        by: name_of(disputed.by, &names),
-    });
-    let disputed = disputed.collect();
-    let members = status.sites.into_iter().map(member).collect();
-    Ok(Json(MembersResponse { members, revoked, disputed, former }))
 }
 
 /// What the network layer knows of other sites.

@@ -75,6 +75,7 @@ impl Reader<'_> {
             | FaultName::BitFlip
             | FaultName::LostTables
             | FaultName::FullDisk
+            | FaultName::ShortRoom
             | FaultName::Restore
             | FaultName::Clone
             | FaultName::JoinLate
@@ -169,6 +170,7 @@ impl Reader<'_> {
             }
             FaultName::LostTables => FaultKind::LostTables { offices: self.offices()? },
             FaultName::FullDisk => FaultKind::FullDisk { offices: self.offices()? },
+            FaultName::ShortRoom => FaultKind::ShortRoom { offices: self.offices()? },
             FaultName::Restore => {
                 let age = self.given(self.fault.age.as_ref(), "age")?;
                 let age_ms = within(age, "age", 0, at_ms)?;
@@ -311,6 +313,7 @@ fn keys(name: FaultName) -> &'static [&'static str] {
         | FaultName::Crash
         | FaultName::TornFrame
         | FaultName::FullDisk
+        | FaultName::ShortRoom
         | FaultName::Clone => &["for", "every", "offices"],
         FaultName::BitFlip => &["every", "offices", "bits"],
         FaultName::LostTables => &["every", "offices"],

@@ -84,10 +84,10 @@ fn assert_has(office: &Office, ids: &[&str]) {
 }
 
 /// A small disk of its own. `None`, with a note, where this user may not mount.
-struct Mounted(PathBuf);
+pub(super) struct Mounted(pub(super) PathBuf);
 
 impl Mounted {
-    fn new(folder: &Path, mib: u32) -> Option<Mounted> {
+    pub(super) fn new(folder: &Path, mib: u32) -> Option<Mounted> {
         let at = folder.join("disk");
         fs::create_dir(&at).unwrap();
         let mounted = Mounted::mount(&["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"], &at);
@@ -102,7 +102,7 @@ impl Mounted {
         ran.is_ok_and(|output| output.status.success())
     }
 
-    fn remount(&self, how: &str) {
+    pub(super) fn remount(&self, how: &str) {
         assert!(Self::mount(&["-o", &format!("remount,{how}")], &self.0), "remount {how}");
     }
 }

@@ -5,3 +5,4 @@ pub(crate) mod crash_kills;
 pub(crate) mod data_folder;
 pub(crate) mod disk_faults;
 pub(crate) mod disk_flips;
+pub(crate) mod short_room;

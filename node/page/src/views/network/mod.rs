@@ -11,9 +11,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use branchline_node::api::{
-    InvitesResponse, MemberStep, MembersHistoryResponse, MembersResponse, PeerResponse,
-    PeersResponse, SiteResponse, SpaceResponse, SpacesResponse, StatusResponse, SyncRequest,
-    SyncResponse, UnsentResponse, UnsentSite,
+    AddedResponse, InvitesResponse, MemberStep, MembersHistoryResponse, MembersResponse,
+    PeerResponse, PeersResponse, SiteResponse, SpaceResponse, SpacesResponse, StatusResponse,
+    SyncRequest, SyncResponse, UnsentResponse, UnsentSite,
 };
 use maud::{Markup, html};
 
@@ -189,13 +189,14 @@ fn members(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
                     (shown::counted(t, t.members_n, members.len() as u64)) @if more > 0 { ", " (shown::counted(t, t.first_shown, ROWS_MAX as u64)) }
                     @if !revoked.is_empty() { ", " (shown::counted(t, t.shut_out_n, revoked.len() as u64)) }
                 }
-                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.role) } th scope="col" { (t.last_receipt) } th scope="col" { (t.id) } } }
+                thead { tr { th scope="col" { (t.office) } th scope="col" { (t.role) } th scope="col" { (t.last_receipt) } th.n scope="col" { (t.added_today) } th.n scope="col" { (t.added) } th scope="col" { (t.id) } } }
                 tbody {
                     @for member in members.iter().take(ROWS_MAX) {
                         tr {
                             td { (shown::name(&member.name)) @if member.this_site { " · " (t.this_office) } }
                             td { (member.role) }
                             td { (clock.time_or_none(site_of(&member.site).and_then(|site| site.last_receipt.as_deref()))) }
+                            (added(member.added))
                             td { code { (shown::name(&member.site)) } }
                         }
                     }
@@ -204,6 +205,8 @@ fn members(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
                             td { (shown::name(&site.name)) }
                             td.bad { (say(t.disputed_through, &[&branchline_node::visible::one_line(&site.through)])) }
                             td { span.none { "–" } }
+                            td.n { span.none { "–" } }
+                            td.n { span.none { "–" } }
                             td { code { (shown::name(&site.site)) } }
                         }
                     }
@@ -212,12 +215,21 @@ fn members(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
                             td { s { (shown::name(&gone.name)) } }
                             td { a.bad href="#history" { (say(t.shut_out_by, &[&branchline_node::visible::one_line(&gone.by)])) } }
                             td { span.none { "–" } }
+                            (added(gone.added))
                             td { code { (shown::name(&gone.site)) } }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// How much a site has added, today and since it is counted.
+fn added(added: AddedResponse) -> Markup {
+    html! {
+        td.n { (shown::bytes(added.bytes_today)) }
+        td.n { (shown::bytes(added.bytes)) }
     }
 }
 
@@ -230,6 +242,7 @@ fn disk(t: &Texts, status: &StatusResponse) -> Markup {
             dt { (t.journal) } dd { (shown::bytes(status.journal_bytes)) ", " (shown::counted(t, t.entries_n, status.entries)) }
             dt { (t.tables_on_disk) } dd { (shown::bytes(status.tables_bytes)) }
             dt { (t.room) } dd { @match status.disk_free_bytes { Some(free) => (shown::bytes(free)), None => (t.not_known) } }
+            dt { (t.kept_for_own) } dd { (shown::bytes(status.disk_reserve_own_bytes)) @if status.held_back_since.is_some() { ", " a.bad href="/why#findings" { (t.why_held_back) } } }
             dt { (t.damaged) } dd { @if status.damaged_frames > 0 { a.bad href="/why?reason=damaged" { (shown::number(t, status.damaged_frames)) } } @else { "0" } }
         }
     }

@@ -105,6 +105,10 @@ pub(super) async fn take_in(
                 let waiting = shown::counted(t, t.entries_n, answer.counts.entries_waiting);
                 text += &format!("; {}", say(t.stick_waits, &[&waiting]));
             }
+            if answer.counts.entries_without_room > 0 {
+                let left = shown::counted(t, t.entries_n, answer.counts.entries_without_room);
+                text += &format!("; {}", say(t.stick_without_room, &[&left]));
+            }
             if let Some(refusal) = &answer.counts.refusal {
                 text += &format!("; {refusal}");
             }
