@@ -7,6 +7,7 @@ use super::{
     RngExt, Role, Run, Sabotage, SiteIndex, random,
 };
 use crate::hostile;
+use crate::scenario::Occurrence;
 use crate::world::DiskChange;
 
 /// An office that could not be invited is invited again after this long.
@@ -87,6 +88,7 @@ impl Run<'_> {
                         run.world.replace_disk(office, disk);
                         run.world.disk_changed(office, DiskChange::SetBack);
                     });
+                    self.join_again(office);
                 }
             }
             FaultKind::Clone { offices } => {
@@ -184,6 +186,19 @@ impl Run<'_> {
             | FaultKind::ChangeRole { .. }
             | FaultKind::Rotate { .. }
             | FaultKind::Upgrade { .. } => {}
+        }
+    }
+
+    /// An office whose backup is from before it joined is given another ticket, as its people would ask for one.
+    fn join_again(&mut self, office: SiteIndex) {
+        let Some(replica) = self.world.replica(office) else { return };
+        let has_joined = |occurrence: &Occurrence| {
+            matches!(&occurrence.kind, FaultKind::JoinLate { offices } if offices.contains(&office))
+                && occurrence.begins_ms <= self.now_ms()
+        };
+        let joining = self.occurrences.iter().position(has_joined);
+        if let (None, Some(index)) = (replica.realms().network(), joining) {
+            self.agenda.plan(self.now_ms() + INVITE_AGAIN_MS, Action::Begin(index));
         }
     }
 
