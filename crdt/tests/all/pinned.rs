@@ -190,7 +190,7 @@ fn the_messages_are_pinned() {
         welcome/revoked 020101010101 188 0b7a0d20
         welcome/former-keys 0301ed4928c6 99 f605eff9
     ";
-    pinned(&found, expected, "whoever changes these bytes takes another name of the protocol");
+    pinned(&found, expected, "other bytes need another name of the protocol");
 }
 
 #[test]
@@ -321,5 +321,5 @@ fn the_rows_are_pinned() {
         x 780202020202 29 6b508eec
         y 790202020202 29 eb7b1c47
     ";
-    pinned(&found, expected, "whoever changes these bytes raises FORMAT in store/tables/mod.rs");
+    pinned(&found, expected, "other bytes need a higher FORMAT in store/tables/mod.rs");
 }

@@ -180,9 +180,8 @@ impl Batch {
         })
     }
 
-    /// The frames that the journal is to have of the group: what realms began with, of the group before once
-    /// more, then the entries. These come last, on which
-    /// [`Replica::commit`](crate::Replica::commit) relies.
+    /// The frames that the journal is to have of the group: what realms began with, that of the group before once more, then
+    /// the entries. These come last, on which [`Replica::commit`](crate::Replica::commit) relies.
     pub(in crate::replica) fn frames(&self) -> Vec<Vec<u8>> {
         let entries = self.stage.entries.iter();
         let entries = entries.map(|staged| Frame::Entry(staged.entry.bytes()).bytes());

@@ -119,9 +119,7 @@ pub fn revocation_notice(realm: RealmId) -> Vec<u8> {
 
 /// Key of the row that tells why an entry is void.
 pub fn void_reason(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
-    let mut key = author_key(b'v', space, author);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+    entry_key(b'v', space, author, seq)
 }
 
 /// What the fork rows of a space begin with.
@@ -136,16 +134,12 @@ pub fn author_of_key(key: &[u8]) -> Option<Author> {
 
 /// Key of the bytes of a membership entry.
 pub fn membership_entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
-    let mut key = author_key(b'b', space, author);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+    entry_key(b'b', space, author, seq)
 }
 
 /// Key of an [`EntryRow`].
 pub fn entry(space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
-    let mut key = author_key(b'e', space, author);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+    entry_key(b'e', space, author, seq)
 }
 
 /// What the entry rows of one log begin with.
@@ -270,6 +264,12 @@ fn is_in(
 fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend_from_slice(&space.0);
+    key
+}
+
+fn entry_key(kind: u8, space: SpaceId, author: Author, seq: u64) -> Vec<u8> {
+    let mut key = author_key(kind, space, author);
+    key.extend_from_slice(&seq.to_be_bytes());
     key
 }
 
