@@ -17,8 +17,8 @@ use branchline_crdt::record::{Value, View};
 use branchline_crdt::replica::{Identity, Input, Now, Opening, Output, Validation};
 use branchline_crdt::store::frame::Frame;
 use branchline_crdt::store::read;
-use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::tables::records::RecordKey;
+use branchline_crdt::store::tables::{ReadTables, logs};
 use branchline_crdt::store::{ReadJournal, Store, StoreError};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -70,13 +70,12 @@ fn read_journal(office: SiteIndex, draw: &mut SmallRng, scene: &Scene<'_>, repor
             )
         });
         let may = replica.realms().members().is_some_and(|members| {
-            let allowed = members.allowed(header.space, header.author, header.seq);
             // In the membership space it is held to be judged, whether or not it counts.
             if header.space == header.realm.membership_space() {
-                members.ever(&header.author.site).is_some()
-            } else {
-                allowed >= Some(Role::Writer)
+                return members.ever(&header.author.site).is_some();
             }
+            let mut names = logs_of(replica.store(), entry).into_iter();
+            names.any(|log| members.allowed(header.space, log, header.seq) >= Some(Role::Writer))
         });
         report.expect(Invariant::Provenance, may, name, || {
             format!("entry {} is held, though {:?} may not write it", header.seq, header.author)
@@ -89,6 +88,13 @@ fn read_journal(office: SiteIndex, draw: &mut SmallRng, scene: &Scene<'_>, repor
             format!("a fresh replica cannot be made from the journal: {error}")
         }),
     }
+}
+
+/// The names by which a decision may speak of the log that an entry is in: a branch by its own, or by the author's where
+/// who decided did not know of the fork.
+pub(super) fn logs_of(tables: &impl ReadTables, entry: &Entry) -> [Author; 2] {
+    let signed = entry.header.author;
+    [signed, logs::log_of(tables, &entry.header, &entry.hash).unwrap_or(signed)]
 }
 
 /// A journal's frames: those that are no entries, and the entries.

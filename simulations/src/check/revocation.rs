@@ -10,7 +10,7 @@ use branchline_crdt::ids::{EntryHash, SiteId};
 use branchline_crdt::log::entry::{Body, Entry};
 use branchline_crdt::membership::{Cut, FORMER_KEYS_MAX, Operation};
 
-use super::provenance::frames;
+use super::provenance::{frames, logs_of};
 use super::{Check, Report, Scene};
 use crate::invariant::Invariant;
 use crate::world::SiteIndex;
@@ -48,7 +48,9 @@ fn read_journal(office: SiteIndex, scene: &Scene<'_>, report: &mut Report) {
         let header = &entry.header;
         let site = header.author.site;
         let Some(by) = members.revoked().get(&site).map(|revoked| revoked.by) else { continue };
-        let covers = |held: &Cut| held.covers(header.space, header.author, header.seq);
+        let names = logs_of(replica.store(), entry);
+        let covers =
+            |held: &Cut| names.iter().any(|log| held.covers(header.space, *log, header.seq));
         // What was decided of a key holds for the one that replaced it.
         let keys = std::iter::successors(Some(site), |key| former.get(key).copied());
         let of_keys = keys.take(FORMER_KEYS_MAX).filter_map(|key| revocations.get(&key));

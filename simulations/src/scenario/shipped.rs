@@ -45,6 +45,7 @@ shipped!(
     "full-disk",
     "short-room",
     "byzantine-member",
+    "revoked-liar",
     "revoked-in-a-split",
     "two-admins",
     "rotated-keys",

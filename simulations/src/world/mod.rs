@@ -152,6 +152,7 @@ impl World {
         let ticket =
             replica.and_then(|replica| replica.invite(role, i64::MAX, secret, addresses).ok());
         if let Some(ticket) = ticket {
+            self.sites[office].ticket = Some(ticket.clone());
             self.input(office, Input::Join(Box::new(ticket)));
         }
     }

@@ -54,8 +54,9 @@ impl World {
             }
         };
         self.sites[office].disk = store.disk_without_tables();
-        let format = self.sites[office].payload_format;
-        let opening = Opening { payload_format: format, ..Opening::with(None) };
+        let payload_format = self.sites[office].payload_format;
+        let ticket = self.sites[office].ticket.clone();
+        let opening = Opening { payload_format, ..Opening::with(ticket) };
         match Replica::open(store, identity, opening, now, &mut |_| ()) {
             Ok(replica) => self.sites[office].replica = Some(replica),
             Err(error) => {
@@ -143,11 +144,13 @@ impl World {
     }
 
     /// Puts a copy of a disk in place of an office's own, of which [`World::disk_changed`] tells. The node is off
-    /// afterwards.
+    /// afterwards. There is room, also where the disk was full that it is a copy of.
     pub fn replace_disk(&mut self, office: SiteIndex, mut disk: OfficeDisk) {
         self.stop(office, Ending::Killed);
         disk.kill(TablesLoss::Batches(0));
+        disk.faulty_disk().set_space(None);
         self.sites[office].disk = disk;
+        self.sites[office].ticket = None;
     }
 
     /// Tells observers that an office's disk holds less than it did.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use branchline_crdt::Replica;
 use branchline_crdt::ids::{SiteId, SiteKey};
 use branchline_crdt::log::entry::PAYLOAD_FORMAT;
+use branchline_crdt::membership::Ticket;
 use branchline_crdt::protocol::prepare::Job;
 use branchline_crdt::replica::{DecisionError, Notice, RoomLeft, WriteError, Written};
 use branchline_crdt::store::Position;
@@ -30,6 +31,8 @@ pub(super) struct Site {
     /// The running replica; `None`: the node is off, and its disk is in `disk`.
     pub(super) replica: Option<Replica<SimulatedStore>>,
     pub(super) disk: OfficeDisk,
+    /// The file with the ticket by which it joins, until it has.
+    pub(super) ticket: Option<Ticket>,
     /// Whether it has room for what others write.
     pub(super) room: RoomLeft,
     pub(super) clock: WallClock,
@@ -72,6 +75,7 @@ impl Site {
             name: name.to_owned(),
             replica: None,
             disk: OfficeDisk::default(),
+            ticket: None,
             room: RoomLeft::Enough,
             clock: WallClock::RIGHT,
             payload_format: PAYLOAD_FORMAT,
@@ -110,6 +114,9 @@ impl Site {
     }
 
     pub(super) fn keep_notice(&mut self, notice: Notice) {
+        if matches!(notice, Notice::Joined { .. }) {
+            self.ticket = None;
+        }
         if self.notices.len() < NOTICES_MAX {
             self.notices.push(notice);
         }
