@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn a_site_that_could_not_found_its_network_can_be_made_again() {
         let data = tempfile::tempdir().unwrap();
-        fs::write(data.path().join("format"), DataFolder::FORMAT_TEXT).unwrap();
+        fs::write(data.path().join("format"), "branchline data 1\n").unwrap();
         fs::write(data.path().join("journal"), "no folder").unwrap();
         init(data.path(), "head", true).unwrap_err();
         assert!(SITE_FILES.iter().all(|name| !data.path().join(name).exists()));

@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `format` | [`DataFolder::FORMAT_TEXT`]: which layout the folder has |
+//! | `format` | `branchline data 1` and a line end: which layout the folder has |
 //! | `lock` | locked while a process has the folder open; holds that process's id and whether it is a node, for messages |
 //! | `journal/` | the journal |
 //! | `tables/` | sled |
@@ -19,8 +19,10 @@ use super::disk::create_dir_private;
 use super::ownership::{self, User};
 use crate::whole_file::{self, NO_FOLLOW};
 
-/// Version of the folder's layout.
+/// Version of the folder's layout. Where it is raised, programs of before refuse the folder from the first opening on.
 const FORMAT_VERSION: u32 = 1;
+/// The oldest layout that this program takes up.
+const FORMAT_OLDEST: u32 = 1;
 /// The file that makes a folder a data folder.
 pub const FORMAT_FILE: &str = "format";
 /// What the format file says before the version.
@@ -116,7 +118,7 @@ pub enum FolderError {
     #[error(
         "the format file of {} says {found:?}, expected {:?}",
         path.display(),
-        DataFolder::FORMAT_TEXT
+        format_text(FORMAT_VERSION)
     )]
     UnknownFormat {
         /// The folder.
@@ -135,9 +137,6 @@ pub enum FolderError {
 }
 
 impl DataFolder {
-    /// Content of the format file of a folder of this version.
-    pub const FORMAT_TEXT: &str = "branchline data 1\n";
-
     /// Creates a data folder: a new folder, or an existing one without data in it.
     ///
     /// # Errors
@@ -151,8 +150,7 @@ impl DataFolder {
         if taken.iter().any(|name| path.join(name).exists()) {
             return Err(FolderError::NotEmpty { path: path.to_owned() });
         }
-        let format = Self::FORMAT_TEXT.as_bytes();
-        whole_file::replace(&path.join(FORMAT_FILE), format).map_err(io_error)?;
+        say_format(path, FORMAT_VERSION)?;
         Ok(folder)
     }
 
@@ -161,14 +159,24 @@ impl DataFolder {
     /// # Errors
     /// [`FolderError`] where it is no data folder, is of a newer program, belongs to another user, or is in use.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
+        Self::open_as(path, FORMAT_VERSION)
+    }
+
+    /// Opens an existing data folder as a program does whose layout has this version.
+    pub(super) fn open_as(path: &Path, version: u32) -> Result<Self, FolderError> {
         match ownership::check(path) {
             Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(FolderError::NotADataFolder { path: path.to_owned() });
             }
             checked => checked?,
         }
-        check_format(path)?;
-        lock(path)
+        check_format(path, version)?;
+        let folder = lock(path)?;
+        // Read once more: a newer program may have had the folder meanwhile.
+        if check_format(path, version)? < version {
+            say_format(path, version)?;
+        }
+        Ok(folder)
     }
 
     /// Opens an existing data folder, once commands that have it open are done.
@@ -258,7 +266,8 @@ fn read_small(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn check_format(path: &Path) -> Result<(), FolderError> {
+/// The version of a folder's layout, which a program with this one takes up.
+fn check_format(path: &Path, newest: u32) -> Result<u32, FolderError> {
     let found = match File::open(path.join(FORMAT_FILE)).and_then(|mut file| read_small(&mut file))
     {
         Ok(found) => found,
@@ -271,12 +280,23 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
     };
     let version = found.strip_prefix(FORMAT_PREFIX).and_then(|rest| rest.strip_suffix('\n'));
     match version.and_then(|version| version.parse::<u32>().ok()) {
-        Some(FORMAT_VERSION) => Ok(()),
-        Some(version) if version > FORMAT_VERSION => Err(FolderError::NewerFormat {
+        Some(version) if version > newest => Err(FolderError::NewerFormat {
             path: path.to_owned(),
             found: version,
-            expected: FORMAT_VERSION,
+            expected: newest,
         }),
+        Some(version) if version >= FORMAT_OLDEST => Ok(version),
         Some(_) | None => Err(FolderError::UnknownFormat { path: path.to_owned(), found }),
     }
+}
+
+/// Writes the format file.
+fn say_format(path: &Path, version: u32) -> Result<(), FolderError> {
+    whole_file::replace(&path.join(FORMAT_FILE), format_text(version).as_bytes())
+        .map_err(|source| FolderError::Io { path: path.to_owned(), source })
+}
+
+/// What the format file of a folder says.
+fn format_text(version: u32) -> String {
+    format!("{FORMAT_PREFIX}{version}\n")
 }

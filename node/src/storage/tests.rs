@@ -119,6 +119,23 @@ fn a_newer_data_folder_is_refused_with_found_and_expected() {
 }
 
 #[test]
+fn a_folder_of_a_former_version_is_taken_up_and_then_refused_by_the_program_of_before() {
+    let dir = TempDir::new().unwrap();
+    let (mut storage, _) = open(dir.path());
+    storage.append(&[b"kept"]).unwrap();
+    drop(storage);
+    drop(DataFolder::open_as(dir.path(), 2).unwrap());
+    let error = DataFolder::open_as(dir.path(), 1).unwrap_err();
+    assert!(matches!(error, FolderError::NewerFormat { found: 2, expected: 1, .. }), "{error}");
+    drop(DataFolder::open_as(dir.path(), 2).unwrap());
+    drop(DataFolder::open_as(dir.path(), 3).unwrap());
+    assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "branchline data 3\n");
+    fs::write(dir.path().join("format"), "branchline data 0\n").unwrap();
+    let error = DataFolder::open_as(dir.path(), 3).unwrap_err();
+    assert!(matches!(error, FolderError::UnknownFormat { .. }), "{error}");
+}
+
+#[test]
 fn a_data_folder_is_created_only_where_there_is_no_data() {
     let dir = TempDir::new().unwrap();
     let error = DataFolder::open(dir.path()).unwrap_err();
