@@ -5,7 +5,7 @@ use branchline_crdt::bundle::Piece;
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, Incarnation, RealmId, SiteKey, SpaceId};
 use branchline_crdt::log::entry::{Body, Draft, Entry, RecordWrite, Transaction};
-use branchline_crdt::membership::{Role, SpaceDocument};
+use branchline_crdt::membership::{Admission, Grant, Operation, Role, SpaceDocument, Ticket};
 use branchline_crdt::protocol::{
     Answer, Gossip, Have, Invitation, Outcome, Pull, Request, pack_entries,
 };
@@ -154,4 +154,77 @@ fn a_space_is_entered_on_proof_alone() {
     pair.settle();
     pair.pass(1_000);
     assert_eq!(pair.replicas[NORTH].spaces()[0].realm, realm);
+}
+
+/// An invitation of head to a space that a site says it has made.
+fn invitation(creator: &SiteKey, network: RealmId, name: &str, number: u16) -> Invitation {
+    let mut nonce = [6; 16];
+    nonce[..2].copy_from_slice(&number.to_be_bytes());
+    let (name, creator_site) = (name.to_owned(), creator.site());
+    let document = SpaceDocument { network, name, creator: creator_site, time_ms: 0, nonce };
+    let (realm, secret) = (document.realm(), SiteKey::from_seed([77; 32]));
+    let grant = Grant::sign(realm, secret.site(), Role::Writer, i64::MAX, creator);
+    let ticket = Ticket { grant, secret, inviter: creator.site(), addresses: Vec::new() };
+    let head = SiteKey::from_seed([HEAD as u8 + 1; 32]).site();
+    let admission = Admission::sign(&ticket, head, "head");
+    let draft = Draft {
+        realm,
+        space: realm.membership_space(),
+        author: Author { site: creator.site(), incarnation: Incarnation([66; 8]) },
+        seq: 1,
+        previous: EntryHash::NONE,
+        past: Vec::new(),
+        membership_past: Vec::new(),
+        time_ms: 0,
+    };
+    let entry = draft.sign(&Body::Membership(vec![Operation::Admit(admission)]), creator);
+    Invitation { document, entries: pack_entries(&[entry]) }
+}
+
+fn spaces_of_head(pair: &Pair) -> Vec<String> {
+    pair.replicas[HEAD].spaces().into_iter().map(|space| space.name).collect()
+}
+
+#[test]
+fn only_spaces_of_admins_are_entered_under_names_that_are_some() {
+    let mut pair = Pair::new();
+    pair.pass(2_000);
+    let network = pair.replicas[HEAD].realms().network().unwrap();
+    let north = SiteKey::from_seed([NORTH as u8 + 1; 32]);
+    let enter = |pair: &mut Pair, name: &str, number| {
+        let invitation = invitation(&north, network, name, number);
+        merge(pair, HEAD, Piece::Space(Box::new(invitation)));
+    };
+    enter(&mut pair, "trap", 1);
+    assert_eq!(spaces_of_head(&pair), [""; 0], "north is a writer");
+    let decision = Decision::ChangeRole { site: north.site(), role: Role::Admin };
+    pair.input(HEAD, Input::Decide { id: 1, decision });
+    pair.settle();
+    for name in ["main", "Tills", "two words", "\u{202e}tills"] {
+        enter(&mut pair, name, 1);
+    }
+    assert_eq!(spaces_of_head(&pair), [""; 0]);
+    enter(&mut pair, "tills", 1);
+    assert_eq!(spaces_of_head(&pair), ["tills"]);
+}
+
+#[test]
+fn no_admin_takes_up_the_room_for_the_spaces_of_others() {
+    let mut pair = Pair::new();
+    pair.pass(2_000);
+    let network = pair.replicas[HEAD].realms().network().unwrap();
+    let north = SiteKey::from_seed([NORTH as u8 + 1; 32]);
+    let decision = Decision::ChangeRole { site: north.site(), role: Role::Admin };
+    pair.input(HEAD, Input::Decide { id: 1, decision });
+    pair.settle();
+    for number in 0..600 {
+        let invitation = invitation(&north, network, "flood", number);
+        merge(&mut pair, HEAD, Piece::Space(Box::new(invitation)));
+    }
+    assert_eq!(spaces_of_head(&pair).len(), 512);
+    let name = "tills".to_owned();
+    let decision = Decision::CreateSpace { name, nonce: [5; 16] };
+    pair.input(HEAD, Input::Decide { id: 2, decision });
+    pair.settle();
+    assert!(spaces_of_head(&pair).contains(&"tills".to_owned()));
 }

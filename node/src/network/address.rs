@@ -47,6 +47,28 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// Whether a member is to be dialled at an address because it says so: it may say what it likes, and all would dial it. A
+/// public IP means one host to everybody; one of a private range only where the member was `met` there, and a loopback one
+/// where it is on this machine. A name is dialled where an operator, or a ticket, has given it.
+pub(super) fn is_believed(address: &Multiaddr, met: &[IpAddr], is_on_this_machine: bool) -> bool {
+    match ip(address) {
+        Some(ip) if ip.is_loopback() => is_on_this_machine,
+        Some(ip) => is_public(ip) || met.contains(&ip),
+        None => false,
+    }
+}
+
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            !(ip.is_private() || ip.is_link_local() || ip.is_loopback() || is_shared)
+        }
+        IpAddr::V6(ip) => !(ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback()),
+    }
+}
+
 /// What an address is bound with.
 pub(super) enum Transport {
     Tcp,
@@ -83,6 +105,37 @@ mod tests {
         ] {
             assert_eq!(kept(text, &peer).as_deref(), Some(text));
             assert_eq!(kept(&format!("{text}/p2p/{peer}"), &peer).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn what_a_member_says_of_itself_is_believed_where_it_leads_to_one_host_or_was_proven() {
+        let met = ["10.1.2.3".parse().unwrap()];
+        let believed = |text: &str| is_believed(&text.parse().unwrap(), &met, false);
+        assert!(believed("/ip4/8.8.8.8/tcp/4001") && believed("/ip4/10.1.2.3/tcp/22"));
+        assert!(!believed("/ip4/10.1.2.4/tcp/4001") && !believed("/dns4/printer.local/tcp/9100"));
+        let loopback = "/ip4/127.0.0.1/tcp/4001".parse().unwrap();
+        assert!(!is_believed(&loopback, &[], false) && is_believed(&loopback, &[], true));
+    }
+
+    #[test]
+    fn private_ranges_are_no_public_ones() {
+        for (text, expected) in [
+            ("8.8.8.8", true),
+            ("100.63.0.1", true),
+            ("2001:4860::1", true),
+            ("10.1.2.3", false),
+            ("172.20.0.1", false),
+            ("192.168.1.7", false),
+            ("100.64.0.1", false),
+            ("169.254.1.1", false),
+            ("127.0.0.1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("::1", false),
+            ("::ffff:10.1.2.3", false),
+        ] {
+            assert_eq!(is_public(text.parse().unwrap()), expected, "{text}");
         }
     }
 

@@ -276,12 +276,11 @@ impl Task {
         let neighbour = connections
             .find(|connection| connection.id == id)
             .is_some_and(|connection| self.is_this_machine(&connection.address));
+        let met: Vec<_> =
+            link.connections.iter().filter_map(|at| address::ip(&at.address)).collect();
         for address in info.listen_addrs {
-            let loopback = address::ip(&address).is_some_and(|ip| ip.is_loopback());
-            if (loopback && !neighbour) || self.is_own(&address) {
-                continue;
-            }
-            if self.book.add(peer, address) {
+            let is_believed = address::is_believed(&address, &met, neighbour);
+            if is_believed && !self.is_own(&address) && self.book.add(peer, address) {
                 self.book_changed();
             }
         }

@@ -11,7 +11,7 @@ use crate::replica::realms::Decider;
 use crate::store::Store;
 
 /// Private spaces of one site: each has its logs and members in memory.
-const SPACES_MAX: usize = 1024;
+pub(in crate::replica) const SPACES_MAX: usize = 1024;
 
 impl<S: Store> Context<'_, S> {
     /// As whom this site decides.

@@ -11,11 +11,12 @@ use super::{Realm, SharedDigest, digest_of, operations_of};
 use crate::format::codec;
 use crate::ids::{RealmId, SiteId, SpaceId};
 use crate::log::entry::Entry;
-use crate::membership::{Members, SpaceDocument};
+use crate::membership::{Members, Role, SpaceDocument, check_space_name};
 use crate::protocol::{
     Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
 };
 use crate::replica::batch::Batch;
+use crate::replica::batch::decide::SPACES_MAX;
 use crate::replica::context::Context;
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
@@ -23,6 +24,9 @@ use crate::replica::task::Task;
 use crate::replica::{Notice, Output};
 use crate::store::{Store, StoreError};
 
+/// Private spaces of one site's making that another enters: half of those that it can hold, so that no single admin takes up
+/// the room for those of others and for its own.
+const SPACES_OF_ONE_MAX: usize = SPACES_MAX / 2;
 /// A site that does not take an invitation up gets it again after this long.
 const INVITE_AGAIN_MS: u64 = 60_000;
 
@@ -260,7 +264,18 @@ impl Batch {
         if cx.realms.network() != Some(document.network) {
             return Err("an invitation to a space of another network");
         }
-        if !self.has_room_for_space(cx) {
+        if check_space_name(&document.name).is_err() {
+            return Err("an invitation to a space whose name is none");
+        }
+        // Only admins make spaces. One who is no admin any more may have made this one before.
+        let creator =
+            cx.realms.members().filter(|it| !it.disputed().contains_key(&document.creator));
+        if creator.and_then(|it| it.ever(&document.creator)) != Some(Role::Admin) {
+            return Err("an invitation to a space of a site that is no admin");
+        }
+        let is_of_creator = |(space, _): &(&SpaceDocument, _)| space.creator == document.creator;
+        let of_creator = cx.realms.private().filter(is_of_creator).count();
+        if of_creator >= SPACES_OF_ONE_MAX || !self.has_room_for_space(cx) {
             return Err("an invitation to more spaces than a site can hold");
         }
         if admits(document, entries, cx.author.site) {
