@@ -49,6 +49,7 @@ pub mod socket;
 pub mod storage;
 pub mod sync;
 pub mod tickets;
+pub mod traffic;
 pub mod visible;
 pub mod whole_file;
 

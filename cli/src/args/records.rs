@@ -75,6 +75,9 @@ pub(crate) struct ListArgs {
     /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
     #[arg(long, value_name = "ID|CURSOR")]
     pub(crate) after: Option<String>,
+    /// Instead, the ids of the deleted records; `branchline undelete` brings one back
+    #[arg(long, conflicts_with_all = ["filter", "order"])]
+    pub(crate) deleted: bool,
 }
 
 #[derive(clap::Args)]

@@ -18,6 +18,8 @@ use crate::store::{ReadStore, StoreError};
 
 /// Records that are distinguished over all sites, by 16 bytes of a hash each: some 80 MB.
 const RECORDS_MAX: usize = 2_000_000;
+/// Collections that are counted apart for each site: an office has some dozens.
+const COLLECTIONS_MAX: usize = 64;
 
 /// What one site has not confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Unsent {
     pub entries_unread: u64,
     /// Different records that the entries change.
     pub records: u64,
+    /// The same by collection. Of more than 64 collections those that were met first.
+    pub by_collection: BTreeMap<String, u64>,
     /// Different schemas that they change.
     pub schemas: u64,
     /// There may be more records than were counted.
@@ -169,7 +173,7 @@ impl Unconfirmed {
             found.has_more_records = true;
             return;
         };
-        for Record { hash, is_schema } in records {
+        for Record { hash, collection } in records {
             if self.records.contains(hash) {
                 continue;
             }
@@ -179,10 +183,15 @@ impl Unconfirmed {
             }
             *records_left -= 1;
             self.records.insert(*hash);
-            if *is_schema {
+            if collection == SCHEMA_COLLECTION {
                 found.schemas += 1;
-            } else {
-                found.records += 1;
+                continue;
+            }
+            found.records += 1;
+            if let Some(count) = found.by_collection.get_mut(collection) {
+                *count += 1;
+            } else if found.by_collection.len() < COLLECTIONS_MAX {
+                found.by_collection.insert(collection.clone(), 1);
             }
         }
     }
@@ -218,7 +227,7 @@ struct UnsentEntry {
 struct Record {
     /// Of collection and id.
     hash: [u8; 16],
-    is_schema: bool,
+    collection: String,
 }
 
 impl UnsentEntry {
@@ -262,7 +271,7 @@ fn records(entry: &Entry) -> Option<Vec<Record>> {
         hasher.update(write.collection.as_bytes()).update(b"/").update(write.id.as_bytes());
         let mut hash = [0; 16];
         hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Record { hash, is_schema: write.collection == SCHEMA_COLLECTION }
+        Record { hash, collection: write.collection.clone() }
     };
     Some(changes.map(record).collect())
 }

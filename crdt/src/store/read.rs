@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::format::digest::Digest;
 use crate::ids::{Author, SpaceId};
-use crate::record::{Conflict, SCHEMA_COLLECTION, Schema, View};
+use crate::record::{Conflict, FieldNames, SCHEMA_COLLECTION, Schema, View};
 use crate::store::StoreError;
 use crate::store::tables::logs::{self, ActorRow};
 use crate::store::tables::records::{self, CollectionRow, RecordKey, RecordRow, ShownRow};
@@ -72,6 +72,46 @@ pub fn list(
         Ok(found.len() < limit)
     })?;
     Ok(found)
+}
+
+/// Some of the deleted records of a collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletedPage {
+    /// Their ids, in order.
+    pub ids: Vec<String>,
+    /// Behind which id to go on; `None`: there are no more.
+    pub next: Option<String>,
+    /// Records that were looked at, deleted or not.
+    pub scanned: usize,
+}
+
+/// Deleted records of a collection by id, behind id `after`: at most `limit`, among at most `scanned_max` records.
+///
+/// # Errors
+/// [`StoreError`] where the tables cannot be read: rebuild them from the journal.
+pub fn deleted(
+    tables: &impl ReadTables,
+    space: SpaceId,
+    collection: &str,
+    after: Option<&str>,
+    (limit, scanned_max): (usize, usize),
+) -> Result<DeletedPage, StoreError> {
+    let mut page = DeletedPage::default();
+    let no_fields: FieldNames<'_> = std::iter::empty().collect();
+    let mut last = String::new();
+    each_shown(tables, space, collection, after, |id, row| {
+        if page.ids.len() == limit || page.scanned == scanned_max {
+            page.next = Some(std::mem::take(&mut last));
+            return Ok(false);
+        }
+        page.scanned += 1;
+        id.clone_into(&mut last);
+        if row.fields(&no_fields)?.is_none() {
+            page.ids.push(id.to_owned());
+        }
+        Ok(true)
+    })?;
+    Ok(page)
 }
 
 /// Shows `visit` the records of a collection, deleted or not, by id, behind id `after`, until it returns false.

@@ -16,7 +16,7 @@
 //! | `GET /v1/summary/{collection}` | counts, sums, averages, least and greatest values, by group |
 //! | `POST /v1/transactions` | edits of several records, together or not at all |
 //! | `POST /v1/import/{collection}` | many records as JSON lines |
-//! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `…/kinds`, `/v1/digest` | what there is |
+//! | `GET /v1/collections`, `/v1/collections/{collection}/count`, `…/deleted`, `…/kinds`, `/v1/digest` | what there is |
 //! | `GET /v1/log`, `/v1/frontier`, `/v1/status/why` | entries, tips of logs, and what is not in step |
 //! | `GET /v1/unsent` | what other sites have not confirmed yet |
 //! | `GET /v1/members/history` | what became of the members |
@@ -91,7 +91,7 @@ pub use params::accept::AUTOMERGE;
 pub use params::extract::{InSpace, JsonBody, Named, Params, page_records, wait_time};
 pub use params::page::PAGE_BYTES;
 pub use records::collections::{
-    CollectionResponse, CollectionsResponse, CountResponse, DigestResponse,
+    CollectionResponse, CollectionsResponse, CountResponse, DeletedResponse, DigestResponse,
 };
 pub use records::conflicts::{ConflictResponse, ConflictValueResponse, ConflictsResponse};
 pub use records::documents::DocumentsResponse;
@@ -125,7 +125,9 @@ pub use sites::membership::{InviteRequest, InviteResponse, JoinRequest, JoinResp
 pub use sites::membership_history::{MemberStep, MembersHistoryResponse};
 pub use sites::spaces::{GrantRequest, SpaceRequest, SpaceResponse, SpacesResponse};
 pub use sites::standing::{CopiesResponse, StandingResponse};
-pub use sites::status::{IndexResponse, PeerResponse, PeersResponse, SiteResponse, StatusResponse};
+pub use sites::status::{
+    IndexResponse, PeerResponse, PeersResponse, SiteResponse, StatusResponse, TrafficResponse,
+};
 pub use sites::tickets::{InvitesResponse, OpenInviteResponse, WithdrawnResponse};
 
 /// Largest body of a request. Far more than one transaction may have; imports come in pieces.
@@ -222,6 +224,7 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(records::import::import))
         .routes(routes!(records::collections::collections))
         .routes(routes!(records::collections::count))
+        .routes(routes!(records::collections::deleted))
         .routes(routes!(records::schema_check::kinds))
         .routes(routes!(records::query::summary))
         .routes(routes!(records::collections::digest))

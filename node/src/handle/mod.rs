@@ -33,6 +33,7 @@ use crate::peers::others::{Copies, Standing};
 use crate::site::token::Token;
 use crate::storage::reserve::DiskRoom;
 use crate::storage::{Reader, Sizes, disk};
+use crate::traffic::HourTraffic;
 
 pub use error::{NoNetwork, NoTicket, NotDecided, NotJoined, ReadError, SpaceNotFound, Stopped};
 
@@ -359,6 +360,11 @@ impl Handle {
             Some(network) => network.peers().await.map_err(|_| self.stopped()),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// What all lines carried, by hour since this node started, the present hour last; nothing where no node runs.
+    pub fn traffic(&self) -> Vec<HourTraffic> {
+        self.network.as_ref().map(|network| network.traffic()).unwrap_or_default()
     }
 
     /// Joins with a ticket: it is kept, and presented as soon as the node runs.

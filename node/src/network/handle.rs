@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use libp2p::{Multiaddr, PeerId, Swarm, TransportError};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -15,6 +17,7 @@ use super::peer_book::PeerBook;
 use super::swarm::{self, Protocols};
 use super::task::Task;
 use super::topics::OwnTopics;
+use crate::traffic::{HourTraffic, Traffic};
 
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,7 @@ pub enum SendError {
 pub struct NetworkHandle {
     peer: PeerId,
     commands: mpsc::Sender<Command>,
+    traffic: Arc<Traffic>,
 }
 
 impl NetworkHandle {
@@ -80,6 +84,11 @@ impl NetworkHandle {
         self.send(Command::Peers(answer)).await?;
         peers.await.map_err(|_| SendError::Stopped)
     }
+
+    /// What all lines carried, by hour since this node started, the present hour last.
+    pub fn traffic(&self) -> Vec<HourTraffic> {
+        self.traffic.hours()
+    }
 }
 
 /// Listens on all configured addresses and spawns the task that owns the swarm. Must be called
@@ -97,12 +106,16 @@ pub fn start<M: From<Event> + Send + 'static>(
     let book = PeerBook::load(&config.peer_book)
         .map_err(|source| NetworkError::PeerBook { path: config.peer_book.clone(), source })?;
     let topics = OwnTopics::default();
-    let mut swarm = swarm::build(config.keypair, config.mdns, topics.clone(), &config.limits)?;
+    let (limits, mut registry) = (&config.limits, Registry::default());
+    let mut swarm =
+        swarm::build(config.keypair, config.mdns, topics.clone(), limits, &mut registry)?;
+    let traffic = Traffic::new(registry);
+    runtime.spawn(Arc::clone(&traffic).count());
     for address in config.listen {
         listen(&mut swarm, address)?;
     }
     let (commands, receiver) = mpsc::channel(config.limits.command_queue.max(1));
-    let handle = NetworkHandle { peer: *swarm.local_peer_id(), commands };
+    let handle = NetworkHandle { peer: *swarm.local_peer_id(), commands, traffic };
     let book = (book, config.peer_book);
     let task = Task::new((swarm, topics), receiver, configured, book, config.limits);
     Ok((handle, runtime.spawn(task.run(events))))

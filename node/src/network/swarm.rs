@@ -11,6 +11,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify, identity, mdns, noise, ping, tcp, yamux,
 };
+use prometheus_client::registry::Registry;
 
 use super::config::{NetworkError, NetworkLimits};
 use super::frame::FrameCodec;
@@ -103,6 +104,7 @@ pub(super) fn build(
     mdns: bool,
     topics: OwnTopics,
     limits: &NetworkLimits,
+    registry: &mut Registry,
 ) -> Result<Swarm<Protocols>, NetworkError> {
     let streams = limits.streams_per_connection;
     let protocols = protocols(&keypair, mdns, process()?, topics, limits)?;
@@ -126,6 +128,7 @@ pub(super) fn build(
         })
         .with_dns()
         .map_err(NetworkError::Dns)?
+        .with_bandwidth_metrics(registry)
         .with_behaviour(|_| protocols)
         .map_err(|never| match never {})?
         .with_swarm_config(|config| {

@@ -203,12 +203,14 @@ fn what_an_office_has_not_had_confirmed_is_counted_exactly() {
     let entries = lines(&north.run(["--json", "log", "north", "--limit", "3"]).ok());
     assert_eq!((count(&answer, "entries"), count(&answer, "entries_own")), (3, 3));
     assert_eq!(count(&answer, "records"), 2, "rice counts once: {answer}");
+    assert_eq!(answer["sites"][0]["by_collection"], json!({"products": 2}));
     let bytes: u64 = entries.iter().map(|entry| entry["bytes"].as_u64().unwrap()).sum();
     assert_eq!(count(&answer, "bytes"), bytes);
     assert_eq!(answer["sites"][0]["since"], entries[0]["time"]);
     assert_eq!(answer["only_here"]["records"], 2);
     let in_space = unsent(&["--space", "tills"]);
     assert_eq!((count(&in_space, "entries"), count(&in_space, "records")), (1, 1));
+    assert_eq!(in_space["sites"][0]["by_collection"], json!({"sales": 1}));
     let table = north.run(["unsent"]).ok();
     assert!(table.contains("head") && table.contains("3 entries"), "{table}");
     for (wrong, reason) in [("north", "this site"), ("west", "no site is called")] {

@@ -2,6 +2,7 @@
 
 pub(crate) mod cells;
 pub(crate) mod conflicts;
+pub(crate) mod deleted;
 pub(crate) mod document;
 pub(crate) mod events;
 pub(crate) mod export;
@@ -131,7 +132,10 @@ pub(crate) async fn page(
 }
 
 pub(crate) async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
-    let ListArgs { collection, filter, order, limit, mut after } = args;
+    if args.deleted {
+        return deleted::list(context, args).await;
+    }
+    let ListArgs { collection, filter, order, limit, mut after, .. } = args;
     let (filter, order) = (filter.as_deref(), order.as_deref());
     let mut left = limit.get();
     let mut shown = Vec::new();

@@ -98,7 +98,7 @@ pub(super) async fn errors(
 
 /// Of a bridge that does not work because the node does not run.
 fn idle(_: &BridgeConfig) -> BridgeReport {
-    BridgeReport { state: "not running".to_owned(), ..BridgeReport::default() }
+    BridgeReport { state: "not-running".to_owned(), ..BridgeReport::default() }
 }
 
 /// The site's name.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use branchline_node::api::{SiteResponse, StatusResponse, UnsentResponse, UnsentSite};
+use branchline_node::api::{SiteResponse, StatusResponse, UnsentCount, UnsentResponse, UnsentSite};
 use branchline_node::extension::Severity;
+use branchline_node::visible;
 use maud::{Markup, html};
 
 use super::{findings, totals};
@@ -24,6 +25,9 @@ use crate::trend::Trend;
 const READ_MAX: usize = 500;
 /// Offices on the view; more are on the network's.
 const CARDS_MAX: usize = 200;
+
+/// Collections that a card names, those with the most records.
+const COLLECTIONS_NAMED: usize = 3;
 
 /// How an office stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +78,12 @@ pub(super) async fn unsent(
     }
 }
 
-fn none() -> branchline_node::api::UnsentCount {
-    branchline_node::api::UnsentCount {
+fn none() -> UnsentCount {
+    UnsentCount {
         entries: 0,
         entries_own: 0,
         records: 0,
+        by_collection: BTreeMap::new(),
         schemas: 0,
         has_more_records: false,
         bytes: 0,
@@ -242,13 +247,33 @@ fn ours(
         };
     };
     let count = &unsent.count;
-    let records = shown::counted(t, t.records_n, count.records);
+    let records = of_collections(t, count);
     let records = if count.has_more_records { say(t.more_than, &[&records]) } else { records };
     let text = match &count.since {
         Some(since) => say(t.not_confirmed_since, &[&records, &clock.in_words(since)]),
         None => say(t.not_confirmed, &[&records]),
     };
     html! { a href=(why) { (text) } }
+}
+
+/// How many records of what: "41 records of sales", or "44 records (sales 41, stock 3)".
+fn of_collections(t: &Texts, count: &UnsentCount) -> String {
+    let all = shown::counted(t, t.records_n, count.records);
+    let mut largest: Vec<_> = count.by_collection.iter().collect();
+    largest.sort_by_key(|(_, records)| std::cmp::Reverse(**records));
+    match largest.as_slice() {
+        [] => all,
+        [(one, records)] if **records == count.records => {
+            say(t.records_of, &[&all, &visible::one_line(one)])
+        }
+        several => {
+            let named = several.iter().take(COLLECTIONS_NAMED).map(|(collection, records)| {
+                format!("{} {}", visible::one_line(collection), shown::number(t, **records))
+            });
+            let more = if several.len() > COLLECTIONS_NAMED { ", …" } else { "" };
+            format!("{all} ({}{more})", named.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn line(t: &Texts, site: &SiteResponse, clock: &Clock) -> Markup {
@@ -270,6 +295,7 @@ fn trend_of(t: &Texts, trend: Trend) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::texts;
 
     fn site(connected: bool, lacks: Option<u64>, ahead: Option<u64>) -> SiteResponse {
         SiteResponse {
@@ -284,6 +310,23 @@ mod tests {
             lag_own_entries: None,
             ahead_entries: ahead,
         }
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_counted_by_collection_the_largest_first() {
+        let of = |counts: &[(&str, u64)], records| {
+            let by_collection = counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
+            of_collections(
+                texts::choose(Some("en"), &axum::http::HeaderMap::new()),
+                &UnsentCount { records, by_collection: by_collection.collect(), ..none() },
+            )
+        };
+        assert_eq!(of(&[("sales", 41)], 41), "41 records of sales");
+        assert_eq!(of(&[("stock", 3), ("sales", 41)], 44), "44 records (sales 41, stock 3)");
+        let many = of(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)], 10);
+        assert_eq!(many, "10 records (d 4, c 3, b 2, …)");
+        assert_eq!(of(&[("a", 64)], 70), "70 records (a 64)");
+        assert_eq!(of(&[], 0), "0 records");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What other sites have not confirmed yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use branchline_crdt::ids::SiteId;
@@ -50,6 +50,8 @@ pub struct UnsentCount {
     pub entries_own: u64,
     /// Different records that these entries change.
     pub records: u64,
+    /// The same records by collection. Of more than 64 collections those that were met first.
+    pub by_collection: BTreeMap<String, u64>,
     /// Different schemas that they change.
     pub schemas: u64,
     /// Whether there may be more records: two million are distinguished, and damaged entries speak of none.
@@ -66,6 +68,7 @@ impl From<&Unsent> for UnsentCount {
             entries: unsent.entries,
             entries_own: unsent.entries_own,
             records: unsent.records,
+            by_collection: unsent.by_collection.clone(),
             schemas: unsent.schemas,
             has_more_records: unsent.has_more_records,
             bytes: unsent.bytes,

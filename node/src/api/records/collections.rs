@@ -2,12 +2,13 @@
 
 use axum::Json;
 use branchline_crdt::record::check_collection;
-use branchline_crdt::store::read;
+use branchline_crdt::store::read::{self, DeletedPage};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::ApiError;
-use crate::api::params::extract::{Collection, InSpace, Params};
+use crate::api::params::extract::{Collection, InSpace, Params, page_after, page_records};
+use crate::api::params::page;
 
 /// All collections, by name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -36,11 +37,32 @@ pub struct CountResponse {
     pub count: u64,
 }
 
+/// Deleted records of a collection.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeletedResponse {
+    /// Their ids, in order.
+    pub ids: Vec<String>,
+    /// Where the next page begins (`?after=`). `None`: this is the last.
+    pub next: Option<String>,
+    /// Records that were looked at for it, deleted or not: a page ends early once that was enough work for one request.
+    pub scanned: usize,
+}
+
 /// Equal at two sites that hold the same.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DigestResponse {
     /// 32 bytes in hex.
     pub digest: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeletedParams {
+    /// At most so many records: 1 to 1000, 100 if not given.
+    limit: Option<usize>,
+    /// The `next` of the page before.
+    after: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -86,6 +108,29 @@ pub(crate) async fn count(
 ) -> Result<Json<CountResponse>, ApiError> {
     let read = handle.read(move |tables, space| read::collection(tables, space, &collection));
     Ok(Json(CountResponse { count: read.await?.live }))
+}
+
+/// The deleted records of a collection, by id. Each can be brought back, and its history be read.
+#[utoipa::path(
+    get,
+    path = "/v1/collections/{collection}/deleted",
+    operation_id = "list_deleted",
+    params(InSpace, Collection, DeletedParams),
+    responses((status = OK, description = "A page of their ids.", body = DeletedResponse)),
+)]
+pub(crate) async fn deleted(
+    InSpace(handle): InSpace,
+    Collection(collection): Collection,
+    Params(DeletedParams { limit, after }): Params<DeletedParams>,
+) -> Result<Json<DeletedResponse>, ApiError> {
+    let bounds = page::bounds(page_records(limit)?);
+    let after = page_after(after)?;
+    let read = handle.read(move |tables, space| {
+        let most = (bounds.records, bounds.scanned);
+        read::deleted(tables, space, &collection, after.as_deref(), most)
+    });
+    let DeletedPage { ids, next, scanned } = read.await?;
+    Ok(Json(DeletedResponse { ids, next, scanned }))
 }
 
 /// A digest, equal at sites that hold the same.

@@ -19,6 +19,7 @@ use crate::network::PeerInfo;
 use crate::peers::heard::HeardAt;
 use crate::peers::others::Standing;
 use crate::storage::reserve::DiskRoom;
+use crate::traffic::HourTraffic;
 
 /// What a site knows of itself, its storage and the others.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -138,6 +139,9 @@ pub struct SiteResponse {
 pub struct PeersResponse {
     /// The peers.
     pub peers: Vec<PeerResponse>,
+    /// What all lines carried, by hour since this node started: the latest 48 hours, the present one last.
+    #[serde(default)]
+    pub traffic: Vec<TrafficResponse>,
     /// How this site stands in its network: a site that was revoked, or never admitted, has no peers.
     pub standing: StandingResponse,
 }
@@ -176,6 +180,17 @@ pub struct PeerResponse {
     pub received_bytes: u64,
     /// Bytes of requests and answers that went to it since then. Gossip goes to all, and is not counted.
     #[serde(default)]
+    pub sent_bytes: u64,
+}
+
+/// What all lines carried within one hour, gossip included, before encryption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrafficResponse {
+    /// When the hour began, by this node's clock, in RFC 3339.
+    pub hour: String,
+    /// Bytes that came.
+    pub received_bytes: u64,
+    /// Bytes that went.
     pub sent_bytes: u64,
 }
 
@@ -341,7 +356,13 @@ pub(crate) async fn peers(State(handle): State<Handle>) -> Result<Json<PeersResp
     let standing = StandingResponse::of(handle.standing().await?, &names);
     let mut peers: Vec<_> = handle.peers().await?.into_iter().map(peer).collect();
     note_inviter(&mut peers, &standing);
-    Ok(Json(PeersResponse { peers, standing }))
+    let hour = |hour: HourTraffic| {
+        let HourTraffic { begins_s, received_bytes, sent_bytes } = hour;
+        let hour = rfc3339(i64::try_from(begins_s.saturating_mul(1_000)).ok()?)?;
+        Some(TrafficResponse { hour, received_bytes, sent_bytes })
+    };
+    let traffic = handle.traffic().into_iter().filter_map(hour).collect();
+    Ok(Json(PeersResponse { peers, traffic, standing }))
 }
 
 /// The site that made this one's ticket is looked for as well.

@@ -234,6 +234,7 @@ fn read(asker: &mut Asker, head: &Office) {
         "/v1/summary/sales?by=quantity&sum=quantity&avg=quantity&min=quantity&max=quantity",
         "/v1/collections",
         "/v1/collections/sales/count",
+        "/v1/collections/sales/deleted?limit=1",
         "/v1/collections/sales/kinds",
         "/v1/schemas/products/check?limit=5",
         "/v1/records/sales?where=quantity%20starts%20with%20%27x%27",

@@ -72,6 +72,15 @@ fn conflicts_are_found_by_collection_and_field_and_settled_many_at_once() {
     desk.scene.head.run(["delete", "products", "mate"]).ok();
     desk.go("/conflicts?deleted=1");
     browser.shows("branchline conflicts --deleted");
+    desk.go("/records");
+    browser.press("td a[href='/records/products/deleted']");
+    browser.shows("branchline list products --deleted");
+    browser.press("td a[href='/record/products/mate']");
+    browser.press("form[action*='undelete'] button");
+    browser.shows("came back");
+    assert!(desk.scene.head.has("products", "mate"));
+    desk.go("/records/products/deleted");
+    browser.shows("Nothing here fits");
 }
 
 #[test]
@@ -179,6 +188,8 @@ fn an_office_syncs_and_backs_up_by_a_button_and_its_owner_signs_out() {
     desk.go("/network");
     browser.press("form[action='/network/sync'] button");
     browser.shows("entries came");
+    browser.press("#traffic summary");
+    browser.shows("Beside the busiest hour");
     browser.press("form[action='/network/backup'] button");
     browser.shows("is written");
     assert_eq!(backups(&desk.scene.head.data).len(), 1);

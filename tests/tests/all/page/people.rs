@@ -40,6 +40,9 @@ fn a_viewer_signs_in_over_tls_in_spanish_and_finds_nothing_to_press() {
     browser.shows("Oficinas");
     browser.go(&format!("{base}/record/products/tea"));
     browser.shows("Té");
+    browser.go(&format!("{base}/network"));
+    browser.shows("administrador");
+    browser.go(&format!("{base}/record/products/tea"));
     let text = browser.text();
     assert!(!text.contains("Editar") && !text.contains("Borrar"), "{text}");
     head.run(["user", "remove", "ana"]).ok();

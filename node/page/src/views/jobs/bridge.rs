@@ -75,7 +75,7 @@ fn row(t: &Texts, bridge: &BridgeResponse, table: &BridgeTableResponse, clock: &
             td { (shown::name(&table.table)) }
             td { a href=(records) { (shown::name(&table.collection)) } }
             td {
-                span.state.(class_of(&table.state, table.set_aside)) { (table.state) }
+                span.state.(class_of(&table.state, table.set_aside)) { (t.word_of_state(&table.state)) }
                 @if let Some(reason) = &table.reason { " " (shown::text(reason)) }
                 @if let Some(since) = &table.since { ", " (t.since) " " (clock.time(since)) }
             }

@@ -127,7 +127,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer) -> Response {
 /// How good a state is.
 fn class_of(state: &str, set_aside: u64) -> &'static str {
     match state {
-        "failed" | "stopped" | "not running" | "not-running" | "superseded" => "bad",
+        "failed" | "stopped" | "not-running" | "superseded" => "bad",
         _ if set_aside > 0 => "warn",
         "retrying" | "backing-off" | "paused" => "warn",
         _ => "good",
@@ -136,6 +136,7 @@ fn class_of(state: &str, set_aside: u64) -> &'static str {
 
 /// The head of a card: its state, name, and why it is so.
 fn head(
+    t: &Texts,
     kind: ConnectorKind,
     name: &str,
     (state, set_aside): (&str, u64),
@@ -145,7 +146,7 @@ fn head(
 ) -> Markup {
     let class = class_of(state, set_aside);
     html! {
-        p.eyebrow.(class) { span.dot.(class) {} (state) @if let Some(since) = since { " · " (clock.time(since)) } }
+        p.eyebrow.(class) { span.dot.(class) {} (t.word_of_state(state)) @if let Some(since) = since { " · " (clock.time(since)) } }
         h2 { a href=(kind.path(name)) { (shown::name(name)) } }
         @if let Some(reason) = reason { p.(class) { (shown::text(reason)) } }
     }
@@ -167,14 +168,14 @@ fn bridge_card(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
         bridge.tables.iter().map(|table| table.waiting).sum::<u64>() + bridge.notes_waiting;
     html! {
         article.card {
-            (head(ConnectorKind::Bridge, &bridge.name, (&bridge.state, set_aside), bridge.reason.as_deref(), bridge.since.as_deref(), clock))
+            (head(t, ConnectorKind::Bridge, &bridge.name, (&bridge.state, set_aside), bridge.reason.as_deref(), bridge.since.as_deref(), clock))
             p.soft { (bridge.database) " · " (shown::counted(t, t.tables_n, bridge.tables.len() as u64)) }
             ul.facts {
                 li { (shown::counted(t, t.waiting_n, waiting)) @if let Some(since) = &bridge.notes_since { ", " (t.since) " " (clock.time(since)) } }
                 (aside(t, ConnectorKind::Bridge, &bridge.name, set_aside))
                 @for table in &bridge.tables {
                     @if let Some(since) = &table.blind_since { li.bad { a href=(format!("{}#tables", ConnectorKind::Bridge.path(&bridge.name))) { strong { (t.blind_since) " " (clock.time(since)) } " (" (shown::name(&table.table)) ")" } } }
-                    @if table.state == "stopped" { li.bad { a href=(format!("{}#tables", ConnectorKind::Bridge.path(&bridge.name))) { (shown::name(&table.table)) } ": " (shown::text(table.reason.as_deref().unwrap_or(&table.state))) } }
+                    @if table.state == "stopped" { li.bad { a href=(format!("{}#tables", ConnectorKind::Bridge.path(&bridge.name))) { (shown::name(&table.table)) } ": " (shown::text(table.reason.as_deref().unwrap_or(t.word_of_state(&table.state)))) } }
                 }
             }
         }
@@ -184,7 +185,7 @@ fn bridge_card(t: &Texts, bridge: &BridgeResponse, clock: &Clock) -> Markup {
 fn source_card(t: &Texts, source: &SourceResponse, clock: &Clock) -> Markup {
     html! {
         article.card {
-            (head(ConnectorKind::Source, &source.name, (&source.state, source.refused), source.reason.as_deref(), source.since.as_deref(), clock))
+            (head(t, ConnectorKind::Source, &source.name, (&source.state, source.refused), source.reason.as_deref(), source.since.as_deref(), clock))
             p.soft { (source.kind) " → " (shown::name(&source.collection)) }
             ul.facts {
                 li { (t.last_run) " " (clock.time_or_none(source.last_run.as_deref())) @if source.last_run_completed == Some(false) { " " a.bad href=(format!("{}#runs", ConnectorKind::Source.path(&source.name))) { (t.not_completed) } } }
@@ -198,7 +199,7 @@ fn source_card(t: &Texts, source: &SourceResponse, clock: &Clock) -> Markup {
 fn sink_card(t: &Texts, sink: &SinkResponse, clock: &Clock) -> Markup {
     html! {
         article.card {
-            (head(ConnectorKind::Sink, &sink.name, (&sink.state, sink.set_aside), sink.reason.as_deref(), sink.since.as_deref(), clock))
+            (head(t, ConnectorKind::Sink, &sink.name, (&sink.state, sink.set_aside), sink.reason.as_deref(), sink.since.as_deref(), clock))
             p.soft { (shown::name(&sink.collection)) " → " (sink.kind) }
             ul.facts {
                 li { (shown::counted(t, t.waiting_n, sink.dirty.saturating_sub(sink.set_aside))) @if let Some(since) = &sink.waiting_since { ", " (t.since) " " (clock.time(since)) } }
@@ -229,7 +230,7 @@ fn runs(viewer: &Viewer, jobs: &[JobResponse], clock: &Clock) -> Markup {
                             td { @match ConnectorKind::path_of(&job.connector) { Some(path) => a href=(path) { (shown::name(&job.connector)) }, None => (shown::name(&job.connector)) } }
                             td { (shown::cell(Some(&job.order))) }
                             td {
-                                span.state.(class_of(&job.state, 0)) { (job.state) }
+                                span.state.(class_of(&job.state, 0)) { (t.word_of_state(&job.state)) }
                                 @if let Some(reason) = &job.reason { " " (shown::text(reason)) }
                                 @if is_at_work(job) && viewer.may_change() {
                                     " " (layout::button_of(viewer, &format!("/job/{}/cancel", job.id), &[], html! { button.quiet type="submit" { (t.cancel) } }))

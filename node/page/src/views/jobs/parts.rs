@@ -66,7 +66,7 @@ pub(super) fn state_line(
 ) -> Markup {
     let class = class_of(state, 0);
     html! {
-        p.lead { span.dot.(class) {} span.state.(class) { (state) } @if let Some(since) = since { ", " (t.since) " " (clock.time(since)) } }
+        p.lead { span.dot.(class) {} span.state.(class) { (t.word_of_state(state)) } @if let Some(since) = since { ", " (t.since) " " (clock.time(since)) } }
         @if let Some(reason) = reason { p.(class) { (shown::text(reason)) } }
     }
 }

@@ -118,7 +118,7 @@ fn runs(t: &Texts, history: &SinkHistoryResponse, clock: &Clock) -> Markup {
                     @for run in &history.runs {
                         tr {
                             td { (run.number) } td { (clock.time_or_none(run.started_at.as_deref())) } td { (clock.time_or_none(run.completed_at.as_deref())) }
-                            td { (run.status) } td.n { (shown::number(t, run.created)) } td.n { (shown::number(t, run.updated)) } td.n { (shown::number(t, run.deleted)) }
+                            td { (t.word_of_state(&run.status)) } td.n { (shown::number(t, run.created)) } td.n { (shown::number(t, run.updated)) } td.n { (shown::number(t, run.deleted)) }
                             td.n { (shown::number(t, run.refused)) } td { @if let Some(error) = &run.error { (shown::text(error)) } }
                         }
                     }

@@ -137,7 +137,7 @@ fn run(
             td { (text("kind").unwrap_or("–")) }
             td { (clock.time_or_none(text("started_at"))) }
             td { (clock.time_or_none(text("completed_at"))) }
-            td { span.state.(class) { (status) } }
+            td { span.state.(class) { (t.word_of_state(status)) } }
             @for name in ["accounts_listed", "accounts_updated", "accounts_deleted", "accounts_inactive", "refused"] {
                 td.n { @match count(name) { Some(count) => (shown::number(t, count)), None => span.none { "–" } } }
             }

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use branchline_node::api::{
     AddedResponse, InvitesResponse, MemberStep, MembersHistoryResponse, MembersResponse,
     PeerResponse, PeersResponse, SiteResponse, SpaceResponse, SpacesResponse, StatusResponse,
-    SyncRequest, SyncResponse, UnsentResponse, UnsentSite,
+    SyncRequest, SyncResponse, TrafficResponse, UnsentResponse, UnsentSite,
 };
 use maud::{Markup, html};
 
@@ -100,6 +100,7 @@ async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: axum::http
             (disk(t, &found.status))
             @if !found.spaces.spaces.is_empty() { h2 #spaces { (t.spaces) } (spaces(t, &found.spaces.spaces)) }
         }))
+        (traffic(t, &found.peers.traffic, &clock))
         h2 #history { (t.members_history) }
         (history(t, &found.history, &clock))
         @if viewer.may_change() {
@@ -163,6 +164,37 @@ fn line(t: &Texts, peer: &PeerResponse, found: &NetworkState, clock: &Clock) -> 
     }
 }
 
+/// What all lines carried, by hour, the present one first, each beside the busiest.
+fn traffic(t: &Texts, hours: &[TrafficResponse], clock: &Clock) -> Markup {
+    let of = |hour: &TrafficResponse| hour.received_bytes.saturating_add(hour.sent_bytes);
+    let busiest = hours.iter().map(of).max().unwrap_or_default();
+    if busiest == 0 {
+        return html! {};
+    }
+    html! {
+        details #traffic {
+            summary { (t.traffic_by_hour) }
+            div.scroll tabindex="0" role="region" aria-label=(t.traffic_by_hour) {
+                table {
+                    caption { (t.traffic_is) }
+                    thead { tr { th scope="col" { (t.hour) } th.n scope="col" { (t.received) } th.n scope="col" { (t.sent) } th scope="col" { (t.beside_the_busiest) } } }
+                    tbody {
+                        @for hour in hours.iter().rev() {
+                            @let share = of(hour).saturating_mul(100) / busiest;
+                            tr {
+                                td { (clock.time(&hour.hour)) }
+                                td.n { (shown::bytes(hour.received_bytes)) }
+                                td.n { (shown::bytes(hour.sent_bytes)) }
+                                td { meter min="0" max="100" value=(share) aria-label=(t.beside_the_busiest) { (share) " %" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What a site has not confirmed leads to its list.
 fn not_confirmed(t: &Texts, site: Option<&SiteResponse>, unsent: Option<&UnsentSite>) -> Markup {
     let Some((site, lacks)) = site.and_then(|site| Some((site, site.lag_entries?))) else {
@@ -194,7 +226,7 @@ fn members(t: &Texts, found: &NetworkState, clock: &Clock) -> Markup {
                     @for member in members.iter().take(ROWS_MAX) {
                         tr {
                             td { (shown::name(&member.name)) @if member.this_site { " · " (t.this_office) } }
-                            td { (member.role) }
+                            td { (t.word_of_role(&member.role)) }
                             td { (clock.time_or_none(site_of(&member.site).and_then(|site| site.last_receipt.as_deref()))) }
                             (added(member.added))
                             td { code { (shown::name(&member.site)) } }
@@ -259,7 +291,7 @@ fn spaces(t: &Texts, spaces: &[SpaceResponse]) -> Markup {
                         @let records = path_with("/records", &[("space", Some(&space.name))]);
                         tr {
                             td { a href=(records) { (shown::name(&space.name)) } }
-                            td { (space.role.as_deref().unwrap_or("–")) }
+                            td { (space.role.as_deref().map_or("–", |role| t.word_of_role(role))) }
                             td.n { a href=(records) { (shown::number(t, space.records)) } }
                             td { (space.sites.len()) ": " @for (number, site) in space.sites.iter().take(NAMED_MAX).enumerate() { @if number > 0 { ", " } (shown::name(&site.name)) } @if space.sites.len() > NAMED_MAX { ", …" } }
                         }
@@ -301,7 +333,8 @@ fn member_step(t: &Texts, step: &MemberStep, clock: &Clock) -> Markup {
             td { (clock.time_or_none(step.time.as_deref())) }
             td {
                 (what)
-                @for more in [&step.role, &step.name].into_iter().flatten() { ": " (shown::name(more)) }
+                @if let Some(role) = &step.role { ": " (shown::name(t.word_of_role(role))) }
+                @if let Some(name) = &step.name { ": " (shown::name(name)) }
                 @if !step.counts { " " span.soft { "(" (t.step_without_effect) ")" } }
             }
             td { (shown::name(&step.site_name)) }

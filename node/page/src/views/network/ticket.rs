@@ -58,7 +58,7 @@ pub(super) fn form(viewer: &Viewer) -> Markup {
             (layout::hidden(viewer, &[]))
             div {
                 label for="role" { (t.role) }
-                select #role name="role" { @for role in ["writer", "reader", "admin"] { option value=(role) { (role) } } }
+                select #role name="role" { @for role in ["writer", "reader", "admin"] { option value=(role) { (t.word_of_role(role)) } } }
             }
             div {
                 label for="hours" { (t.good_for) }
@@ -84,7 +84,7 @@ pub(super) fn open(viewer: &Viewer, open: &InvitesResponse, clock: &Clock) -> Ma
                         @for ticket in &open.invites {
                             tr {
                                 td { code { (ticket.id) } }
-                                td { (ticket.role) }
+                                td { (t.word_of_role(&ticket.role)) }
                                 td { (shown::name(&ticket.issuer)) }
                                 td { (shown::name(&ticket.note)) }
                                 td.n { (ticket.admitted.len()) " / " (ticket.sites) }
@@ -148,7 +148,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, viewer: Viewer) -> R
     let expires = ticket.expires.as_deref().map(|expires| clock.in_words(expires));
     let content = html! {
         p.crumbs { a href="/network" { (t.network) } }
-        p.lead { (say(t.ticket_is, &[&ticket.role, &expires.unwrap_or_default()])) }
+        p.lead { (say(t.ticket_is, &[t.word_of_role(&ticket.role), &expires.unwrap_or_default()])) }
         (layout::command(&ticket.ticket))
         @match picture(&ticket.ticket) {
             Some(picture) => (picture),

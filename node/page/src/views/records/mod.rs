@@ -2,6 +2,7 @@
 
 mod change;
 mod csv;
+mod deleted;
 mod edit;
 mod one;
 pub(super) mod query;
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<Office>> {
         .route("/records", get(collections))
         .route("/records/{collection}", get(table::show))
         .route("/records/{collection}/csv", get(csv::download))
+        .route("/records/{collection}/deleted", get(deleted::show))
         .route("/records/{collection}/new", get(edit::begin).post(edit::create))
         .route("/record/{collection}/{id}", get(one::show))
         .route("/record/{collection}/{id}/edit", get(edit::show).post(edit::save))
@@ -122,7 +124,7 @@ fn list(viewer: &Viewer, collections: &[CollectionResponse], space: Option<&str>
                         tr {
                             td { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::name(&collection.name)) } }
                             td.n { a href=(path_with(&format!("/records/{}", encoded(&collection.name)), &[("space", space)])) { (shown::number(t, collection.records)) } }
-                            td.n { (shown::number(t, collection.deleted)) }
+                            td.n { @if collection.deleted > 0 { a href=(path_with(&format!("/records/{}/deleted", encoded(&collection.name)), &[("space", space)])) { (shown::number(t, collection.deleted)) } } @else { "0" } }
                         }
                     }
                 }
