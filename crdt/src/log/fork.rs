@@ -17,8 +17,9 @@
 //! ```
 //!
 //! A site that knew 3b alone took it for A's; when it learns of 3a, its tables are rebuilt under the right names, once for
-//! each place where a log forks, however many branches it has there. An entry that names A's third entry as its past says by
-//! the hash which one it means, whatever its author knew.
+//! each place where a log forks, however many branches it has there. Between two such times proofs of peers are not taken for
+//! a while, so that who signs number after number twice does not keep all others busy. An entry that names A's third entry as
+//! its past says by the hash which one it means, whatever its author knew.
 //!
 //! **Proof.** Two signed headers with one number and one previous entry ([`ForkProof`]). It is kept in the journal and sent
 //! to everybody, so that all come to use the same names.

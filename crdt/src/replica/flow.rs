@@ -52,6 +52,7 @@ impl<S: Store> Replica<S> {
     /// Does one task. Returns those that come of it.
     fn step(&mut self, task: Task) -> Result<Vec<Task>, StoreError> {
         let is_durable = self.tasks.is_durable();
+        let is_merging = self.merging.is_some();
         let (links, cx, batch, out) = self.parts();
         Ok(match task {
             Task::Commit => vec![Task::Commit],
@@ -75,7 +76,9 @@ impl<S: Store> Replica<S> {
             }
             Task::Fork { space, fork } => {
                 // Every answer brings those that are known; no signature of them is looked at again.
-                let is_taken = links.has_room_for(cx, space) && cx.is_fork_news(space, &fork);
+                let is_taken = links.has_room_for(cx, space)
+                    && (links.takes_forks(cx.now) || is_merging)
+                    && cx.is_fork_news(space, &fork);
                 let fork = is_taken.then_some(*fork);
                 match fork.and_then(|fork| ForkProof::new(fork.lower, fork.higher)) {
                     Some(fork) => {
@@ -91,6 +94,8 @@ impl<S: Store> Replica<S> {
             Task::NameBranches => {
                 if links.take_forks_news() && cx.is_any_misnamed(batch)? {
                     self.rebuild(&mut |_| ())?;
+                    let rows = self.realms.all_logs().flat_map(|(_, logs)| logs.rows().values());
+                    self.links.note_renamed(self.now, rows.map(|row| row.seq).sum());
                 }
                 Vec::new()
             }

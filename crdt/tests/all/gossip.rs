@@ -134,3 +134,39 @@ fn a_message_with_anything_in_it_that_nobody_should_believe_is_rejected() {
     assert_eq!(hear(&mut pair, 8, &one(&entries[2]), 0), accepted([8]));
     assert_eq!(pair.digest(0), pair.digest(NORTH));
 }
+
+#[test]
+fn who_signs_number_after_number_twice_has_tables_made_anew_now_and_then_alone() {
+    let mut pair = Pair::new();
+    pair.pass(2_000);
+    pair.down();
+    let network = pair.replicas[NORTH].realms().network().unwrap();
+    let head = SiteKey::from_seed([1; 32]);
+    let signed = |life: u8, time_ms| {
+        let draft = Draft {
+            realm: network,
+            space: network.main_space(),
+            author: Author { site: head.site(), incarnation: Incarnation([life; 8]) },
+            seq: 1,
+            previous: EntryHash::NONE,
+            past: Vec::new(),
+            membership_past: Vec::new(),
+            time_ms,
+        };
+        one(&draft.sign(&Body::Transactions(Vec::new()), &head))
+    };
+    let twice = |pair: &mut Pair, life, at_ms| {
+        let mut verdicts = hear(pair, 1, &signed(life, 1), at_ms);
+        verdicts.extend(hear(pair, 2, &signed(life, 2), at_ms));
+        verdicts
+    };
+    assert_eq!(twice(&mut pair, 66, 10_000), accepted([1, 2]));
+    // The next one's second branch is not taken yet, nor is that of one after it.
+    let ignored = [(1, Validation::Accept), (2, Validation::Ignore)];
+    assert_eq!(twice(&mut pair, 67, 10_001), ignored);
+    assert_eq!(twice(&mut pair, 68, 19_000), ignored);
+    // All that is offered then is, at once.
+    assert_eq!(hear(&mut pair, 2, &signed(67, 2), 21_000), accepted([2]));
+    assert_eq!(hear(&mut pair, 2, &signed(68, 2), 21_001), [(2, Validation::Ignore)]);
+    assert_eq!(hear(&mut pair, 2, &signed(68, 2), 32_000), accepted([2]));
+}

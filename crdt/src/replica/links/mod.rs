@@ -28,6 +28,13 @@ use self::repair::Losses;
 use self::room::{RoomLeft, Taken};
 use self::timers::{Random, Timers};
 use crate::ids::SiteId;
+use crate::replica::Now;
+
+/// Tables that are made anew under other names keep the replica busy for a while. Between two such times pass this long, and
+/// as long again for each entry: some twenty times what it takes, so that who signs number after number twice costs a site
+/// some 5 % of its time.
+const FORKS_PAUSE_MS: u64 = 10_000;
+const FORKS_PAUSE_OF_ENTRY_US: u64 = 400;
 
 /// The links to connected members, and what decides when something is sent over them.
 pub(in crate::replica) struct Links {
@@ -46,6 +53,8 @@ pub(in crate::replica) struct Links {
     pub(in crate::replica) request_count: u64,
     /// A proof of a fork was kept since logs were last held to their names.
     has_forks_news: bool,
+    /// From when on proofs of forks are taken from peers.
+    forks_from_ms: u64,
     /// The last append failed: what is pulled meanwhile is only a trial, and thrown away.
     is_unwritable: bool,
     /// How much of what other sites wrote is taken in.
@@ -70,6 +79,7 @@ impl Links {
             random: Random::new(seed),
             request_count: 0,
             has_forks_news: false,
+            forks_from_ms: 0,
             is_unwritable: false,
             room: RoomLeft::default(),
             taken: BTreeMap::new(),
@@ -84,6 +94,17 @@ impl Links {
     /// Whether logs may have other names than when this was last asked.
     pub(in crate::replica) fn take_forks_news(&mut self) -> bool {
         std::mem::take(&mut self.has_forks_news)
+    }
+
+    /// The tables were made anew, since logs of a realm with so many entries had other names.
+    pub(in crate::replica) fn note_renamed(&mut self, now: Now, entries: u64) {
+        let pause_ms = FORKS_PAUSE_MS + entries.saturating_mul(FORKS_PAUSE_OF_ENTRY_US) / 1_000;
+        self.forks_from_ms = now.monotonic_ms.saturating_add(pause_ms);
+    }
+
+    /// Whether proofs of forks are taken from peers. What is not taken comes again with a later pull.
+    pub(in crate::replica) fn takes_forks(&self, now: Now) -> bool {
+        self.forks_from_ms <= now.monotonic_ms
     }
 
     /// Whether the last append failed.
