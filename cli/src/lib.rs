@@ -1,7 +1,7 @@
 //! The command line of Branchline.
 //!
 //! Every command speaks the node's HTTP API through one client, whether or not a node runs on the data
-//! folder. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 it failed, 2 asked wrongly.
+//! folder. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod arenas;
 mod args;

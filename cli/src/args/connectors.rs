@@ -10,73 +10,73 @@ pub(crate) enum ConnectorCommand {
     /// Keep tables of the office's own database in step with collections: PostgreSQL, MariaDB or SQLite
     #[command(subcommand)]
     Bridge(BridgeCommand),
-    /// Pull a third party's objects into a collection
+    /// Pull objects from another service into a collection
     #[command(subcommand)]
     Source(SourceCommand),
-    /// Push what is made of records to a third party, and keep it in step
+    /// Push records to another service, in the form it wants, and keep it up to date
     #[command(subcommand)]
     Sink(SinkCommand),
-    /// Look at the runs of sources and sinks, and at bridges' loads: those that wait, are at work, and have ended
+    /// Look at jobs, waiting, running or finished: runs of sources and sinks, and the loading of bridged tables
     #[command(subcommand)]
     Jobs(JobsCommand),
 }
 
 #[derive(Subcommand)]
 pub(crate) enum SourceCommand {
-    /// Show the sources of this site
+    /// List this site's sources
     List,
-    /// Pull now, after the runs that wait already; prints the job's number
+    /// Pull now, after any runs already waiting; prints the job's number
     Run {
         /// The source's name in branchline.toml
         name: String,
-        /// List all objects, and find those that are gone
+        /// Fetch all objects, and find those that are gone
         #[arg(long)]
         full: bool,
-        /// Say what would change, and change nothing; waits for the answer
+        /// Show what would change, and change nothing; waits for the result
         #[arg(long)]
         dry_run: bool,
-        /// Let more records become inactive than inactive_guard allows
+        /// Allow more records to become inactive than inactive_guard permits
         #[arg(long)]
         accept: bool,
-        /// Wait for its end; exits with 1 if it fails
+        /// Wait until it ends; exits with 1 if it fails
         #[arg(long)]
         wait: bool,
     },
-    /// Show what a source asks for and when, and what to know of it; asks for nothing
+    /// Show what a source would request and when, and anything to watch out for; requests nothing
     Plan {
         /// The source's name in branchline.toml
         name: String,
     },
-    /// Show how sources are: state, last and next run, and which site runs them
+    /// Show the state of sources: last run, next run, and which site runs them
     Status {
         /// Only this source
         name: Option<String>,
     },
-    /// Show the latest runs, of all sites
+    /// Show the latest runs, whichever site made them
     History {
         /// The source
         name: String,
     },
-    /// Let a source rest; a run at work comes to its end
+    /// Pause a source; a run in progress finishes first
     Pause {
         /// The source
         name: String,
     },
-    /// Let a source go on
+    /// Resume a source
     Resume {
         /// The source
         name: String,
     },
-    /// Show what the last runs could not keep, and why
+    /// List objects that the last runs could not store, and why
     Errors {
         /// The source
         name: String,
     },
-    /// Run a source here that another site ran; that one stops when it hears of it
+    /// Run a source here that another site has been running; that site stops once it hears of it
     Takeover {
         /// The source
         name: String,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -84,120 +84,120 @@ pub(crate) enum SourceCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum SinkCommand {
-    /// Show the sinks of this site
+    /// List this site's sinks
     List,
-    /// Show what a sink sends, and what it would push now; sends nothing
+    /// Show what a sink sends and what it would push now; sends nothing
     Plan {
         /// The sink's name in branchline.toml
         name: String,
-        /// Show so many items
+        /// Show this many items
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
         items: usize,
     },
-    /// Push now what waits, or look at everything; prints the job's number
+    /// Push now what is waiting, or check everything; prints the job's number
     Run {
         /// The sink's name in branchline.toml
         name: String,
-        /// Look at all groups, whatever has changed, and try again what was refused
+        /// Check all groups, changed or not, and retry what was refused
         #[arg(long)]
         full: bool,
         /// Show what would be sent, and send nothing
         #[arg(long)]
         dry_run: bool,
-        /// Let a changed configuration push more items than ask_over allows
+        /// Allow a changed configuration to push more items than ask_over permits
         #[arg(long)]
         yes: bool,
-        /// Of kind weaviate: send the objects of this collection alone, whatever the server has
+        /// Kind weaviate: send only the objects of this collection, whatever the server has
         #[arg(long, value_name = "COLLECTION", conflicts_with_all = ["full", "edges"])]
         entity: Option<String>,
-        /// Of kind weaviate: send edges alone, whatever the server has
+        /// Kind weaviate: send only edges, whatever the server has
         #[arg(long, conflicts_with = "full")]
         edges: bool,
-        /// Of edges: at most so many
+        /// With --edges: send at most this many
         #[arg(long, value_name = "N", requires = "edges")]
         limit: Option<u64>,
-        /// Of edges: those behind so many, in the order of their names and ends
+        /// With --edges: skip this many first, in the order of their names and ends
         #[arg(long, value_name = "M", requires = "edges", default_value_t = 0)]
         offset: u64,
-        /// Wait for its end; exits with 1 if it fails
+        /// Wait until it ends; exits with 1 if it fails
         #[arg(long)]
         wait: bool,
-        /// Of a dry run, show so many items
+        /// With --dry-run: show this many items
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
         items: usize,
     },
-    /// Read objects back and compare them with what was delivered; exits with 1 if others have changed any
+    /// Read objects back and compare them with what was delivered; exits with 1 if somebody else has changed any
     Verify {
         /// The sink
         name: String,
-        /// Send those that differ once more
+        /// Send the ones that differ again
         #[arg(long)]
         repair: bool,
     },
-    /// Show how sinks are: state, what waits, what was refused, and since when
+    /// Show the state of sinks: what is waiting, what was refused, and since when
     Status {
         /// Only this sink
         name: Option<String>,
     },
-    /// Show groups: touched and synced when, remote id, digest, attempts and last error
+    /// List groups: when they were touched and synced, remote id, digest, attempts and last error
     Groups {
         /// The sink
         name: String,
-        /// Only those that wait to be sent
+        /// Only those waiting to be sent
         #[arg(long, conflicts_with = "failed")]
         dirty: bool,
         /// Only those that were refused
         #[arg(long)]
         failed: bool,
-        /// Behind this id
+        /// Only those after this id
         #[arg(long, value_name = "ID")]
         after: Option<String>,
-        /// At most so many
+        /// List at most this many
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000).map(small))]
         limit: usize,
     },
-    /// Let a sink rest; what is under way comes to its end
+    /// Pause a sink; whatever is in progress finishes first
     Pause {
         /// The sink
         name: String,
     },
-    /// Let a sink go on
+    /// Resume a sink
     Resume {
         /// The sink
         name: String,
     },
-    /// Show what was refused, and why
+    /// List what was refused, and why
     Errors {
         /// The sink
         name: String,
     },
-    /// Try again what was refused
+    /// Retry what was refused
     Requeue {
         /// The sink
         name: String,
-        /// The groups, as `errors` has them
+        /// The groups, as `errors` shows them
         #[arg(value_name = "ID", required_unless_present_any = ["all", "since", "until"])]
         ids: Vec<String>,
         /// All of them
         #[arg(long, conflicts_with = "ids")]
         all: bool,
-        /// Those that were refused at this time or later: 2026-11-29T08:00:00Z
+        /// Those refused at or after this time, such as 2026-11-29T08:00:00Z
         #[arg(long, value_name = "T", conflicts_with = "ids")]
         since: Option<String>,
-        /// Those that were refused before this time
+        /// Those refused before this time
         #[arg(long, value_name = "T", conflicts_with = "ids")]
         until: Option<String>,
     },
-    /// Show the last runs
+    /// Show the latest runs
     History {
         /// The sink
         name: String,
     },
-    /// Run a sink here that another site ran; that one stops when it hears of it
+    /// Run a sink here that another site has been running; that site stops once it hears of it
     Takeover {
         /// The sink
         name: String,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -210,21 +210,21 @@ fn small(number: u64) -> usize {
 
 #[derive(Subcommand)]
 pub(crate) enum JobsCommand {
-    /// Show the jobs, the latest first
+    /// List jobs, latest first
     List {
-        /// Only those that wait or are at work
+        /// Only those that are waiting or running
         #[arg(long)]
         open: bool,
     },
-    /// Show one job, and what came of it
+    /// Show one job and its result
     Show {
         /// Its number
         id: u64,
-        /// Wait for its end; exits with 1 if it fails
+        /// Wait until it ends; exits with 1 if it fails
         #[arg(long)]
         wait: bool,
     },
-    /// End a job: one that waits at once, one at work where it leaves everything as it was
+    /// Cancel a job: a waiting one at once, a running one at the next point where it can stop cleanly
     Cancel {
         /// Its number
         id: u64,

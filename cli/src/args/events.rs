@@ -5,48 +5,48 @@ use clap::Subcommand;
 /// Commands on collections of events.
 #[derive(Subcommand)]
 pub(crate) enum EventsCommand {
-    /// Declare an empty collection as one of events: what is stored there is never changed
+    /// Make an empty collection one of events: whatever is stored there never changes
     Declare {
         /// The collection
         collection: String,
     },
-    /// Store events, together or not at all; one that is there exactly so changes nothing
+    /// Store events, either all or none of them; storing one again just as it is changes nothing
     Store {
         /// The collection
         collection: String,
-        /// Each as a JSON object with id, type, aggregate_id, data and perhaps metadata; without any they are read from
-        /// stdin, one in a line
+        /// Events as JSON objects with id, type, aggregate_id, data and optionally metadata [default: read from stdin, one
+        /// per line]
         #[arg(value_name = "JSON")]
         events: Vec<String>,
     },
-    /// Print events in the order in which this site took them in
+    /// Print events in the order in which this site received them
     Load {
         /// The collection
         collection: String,
-        /// Behind this version; from the first event on if not given
+        /// Only events after this version [default: from the first event]
         #[arg(long, value_name = "VERSION")]
         since: Option<String>,
-        /// Only of this aggregate
+        /// Only events of this aggregate
         #[arg(long, value_name = "ID")]
         aggregate: Option<String>,
-        /// At most so many
+        /// Print at most this many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
     },
-    /// Print the version behind all that this site shows
+    /// Print the version of the latest event that this site shows
     Latest {
         /// The collection
         collection: String,
     },
-    /// Print events as they come
+    /// Print events as they arrive
     Watch {
         /// The collection
         collection: String,
-        /// Behind this version, or from the first event on (`start`); what comes from now on if not given
+        /// Events after this version, or `start` for all of them [default: only new ones]
         #[arg(long, value_name = "VERSION")]
         since: Option<String>,
     },
-    /// List events that a site changed after they were stored, which is not shown
+    /// List events that a site tried to change after they were stored; such changes are not shown
     Altered {
         /// The collection
         collection: String,

@@ -6,12 +6,12 @@ use clap::Subcommand;
 
 #[derive(clap::Args)]
 pub(crate) struct BundleArgs {
-    /// The file; - writes to stdout
+    /// The file, or - for stdout
     pub(crate) out: PathBuf,
-    /// Only what the site lacks that printed this file with `frontier`
+    /// Only what is missing at the site whose `frontier` printed this file
     #[arg(long, value_name = "FRONTIER-FILE", conflicts_with = "for_site")]
     pub(crate) since: Option<PathBuf>,
-    /// Only what this site lacks by its latest receipt: a name or id
+    /// Only what is missing at this site according to its latest receipt, by name or id
     #[arg(long = "for", value_name = "SITE")]
     pub(crate) for_site: Option<String>,
     /// Overwrite the file if it exists
@@ -21,15 +21,15 @@ pub(crate) struct BundleArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum BackupCommand {
-    /// Write a backup, also while the node runs; it holds the site's secret key
+    /// Write a backup, even while the node is running; it contains the site's secret key
     Create {
-        /// The file; - writes to stdout
+        /// The file, or - for stdout
         out: PathBuf,
         /// Overwrite the file if it exists
         #[arg(long)]
         force: bool,
     },
-    /// Rebuild the site in an empty data folder
+    /// Restore the site from a backup into an empty data folder
     Restore {
         /// The backup
         backup: PathBuf,

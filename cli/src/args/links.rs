@@ -8,15 +8,15 @@ use libp2p::Multiaddr;
 
 #[derive(clap::Args)]
 pub(crate) struct SyncArgs {
-    /// Only with this site: its name or id; all others if not given
+    /// Only with this site, by name or id [default: all others]
     pub(crate) peer: Option<String>,
-    /// Done once the others have got what this site holds
+    /// Finish once the others have what this site holds
     #[arg(long, conflicts_with = "pull")]
     pub(crate) push: bool,
-    /// Done once this site has got what the others hold
+    /// Finish once this site has what the others hold
     #[arg(long)]
     pub(crate) pull: bool,
-    /// How long to try: 90s, 30m
+    /// How long to try, such as 90s or 30m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 }
@@ -32,40 +32,40 @@ pub(crate) struct InviteArgs {
 
 #[derive(clap::Subcommand)]
 pub(crate) enum InviteCommand {
-    /// Show the tickets by which sites can still come
+    /// List tickets with which sites can still join
     List,
-    /// Withdraw a ticket: nobody comes by it any more
+    /// Withdraw a ticket, so that nobody can join with it any more
     Withdraw {
-        /// Its id as `branchline invite list` shows it, or the beginning of that, or its note
+        /// Its id as `branchline invite list` shows it, or the start of the id, or its note
         ticket: String,
     },
 }
 
 #[derive(clap::Args)]
 pub(crate) struct TicketArgs {
-    /// What the new site may do: reader, writer or admin
+    /// The new site's role: reader, writer or admin
     #[arg(long, default_value_t = Role::Writer)]
     pub(crate) role: Role,
-    /// How long the ticket is good: 90s, 30m, 24h, 7d
+    /// How long the ticket is valid, such as 90s, 30m, 24h or 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub(crate) expires: Duration,
-    /// How many sites the ticket admits
+    /// How many sites may join with the ticket
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(PLACES_MAX)))]
     pub(crate) sites: u16,
-    /// What the ticket is for, which all members can read: it is listed with it, and can be withdrawn by it
+    /// What the ticket is for. All members can read the note, and the ticket can be withdrawn by it
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
-    /// Address at which the new site is to look for this one; all known ones if not given; repeatable
+    /// Address where the new site will look for this one; repeatable [default: all known addresses]
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) address: Vec<Multiaddr>,
-    /// Write the ticket to this new file, which only its owner can read, instead of stdout
+    /// Write the ticket to this new file, readable by its owner only, instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
 
 /// `90s`, `30m`, `24h`, `7d`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no time, expected a number with s, m, h or d behind it");
+    let expected = || format!("{text:?} is not a time; expected a number followed by s, m, h or d, such as 30m");
     let (number, seconds) = match text.char_indices().last() {
         Some((end, 's')) => (&text[..end], 1),
         Some((end, 'm')) => (&text[..end], 60),
@@ -76,7 +76,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let number = Some(number).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number: u64 = number.and_then(|text| text.parse().ok()).ok_or_else(expected)?;
     match number.checked_mul(seconds) {
-        Some(0) => Err("a ticket that is good for no time serves nobody".to_owned()),
+        Some(0) => Err("the time must be longer than 0".to_owned()),
         Some(seconds) => Ok(Duration::from_secs(seconds)),
         None => Err(format!("{text:?} is too long")),
     }

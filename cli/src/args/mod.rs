@@ -40,7 +40,7 @@ pub(crate) use settle::SettleArgs;
 pub(crate) use space::SpaceCommand;
 pub(crate) use token::TokenCommand;
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 it failed, 2 asked wrongly";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage";
 
 /// Keeps the records of many offices in step, with or without a link between them.
 #[derive(Parser)]
@@ -81,7 +81,7 @@ pub(crate) struct Global {
     /// Print JSON for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The space that records and entries are of, by name or id; main if not given
+    /// The space to work in, by name or id [default: main]
     #[arg(long, id = "of_space", global = true, value_name = "SPACE")]
     pub(crate) space: Option<String>,
 }
@@ -114,30 +114,30 @@ pub(crate) fn option(name: &str, value: &str) -> String {
 pub(crate) enum Command {
     /// Make a new site in the data folder
     Init {
-        /// The site's name for people, for example the office's
+        /// A name for the site that people will recognise, such as the office's
         #[arg(long)]
         name: String,
-        /// Found a network with this site as its first admin
+        /// Found a new network, with this site as its first admin
         #[arg(long)]
         found: bool,
     },
     /// Run the site's node until it is stopped
     Run(RunArgs),
-    /// Give the site of a stopped node another key; its name and role stay
+    /// Replace the site's key while its node is stopped; the name and role stay
     Rotate,
     #[command(flatten)]
     Site(SiteCommand),
-    /// Report in one line, for a monitoring system, how the running site is; exits with 0, 1, 2 or 3 as Nagios plugins do
+    /// Report the running site's health in one line for a monitoring system; exits with 0, 1, 2 or 3, as Nagios plugins do
     Check(CheckArgs),
-    /// Keep the site in one file, and rebuild it from that
+    /// Back the whole site up to one file, or restore it from one
     #[command(subcommand)]
     Backup(BackupCommand),
     #[command(flatten)]
     Connector(ConnectorCommand),
-    /// The page for the office
+    /// Set up the office's web page
     #[command(subcommand)]
     Page(PageCommand),
-    /// Those who sign in to the page for the office with a password
+    /// Manage the people who sign in to the office's web page with a password
     #[command(subcommand)]
     User(UserCommand),
     /// Print a completion script for a shell
@@ -145,11 +145,11 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Show three offices, a cut link and a heal on this machine
+    /// Run three offices on this machine, cut a link, and watch them catch up
     Demo {
-        /// Another story: sql, where each office has a SQLite file and an application that knows only SQL
+        /// Play another story: sql, where each office has a SQLite file and an application that only knows SQL
         story: Option<DemoStory>,
-        /// Keep the sites' data in this folder
+        /// Keep the sites' data in this folder afterwards
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
@@ -166,19 +166,19 @@ pub(crate) struct RunArgs {
     /// Address to listen on for other sites, for example /ip4/0.0.0.0/tcp/4001; repeatable
     #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_LISTEN", value_delimiter = ',')]
     pub(crate) listen: Vec<Multiaddr>,
-    /// Address at which others reach this site from elsewhere; repeatable
+    /// Address at which other sites can reach this one from outside; repeatable
     #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_EXTERNAL", value_delimiter = ',')]
     pub(crate) external: Vec<Multiaddr>,
-    /// Address of a site to be dialled always, ending in /p2p/SITE; repeatable
+    /// Address of a site to stay connected to, ending in /p2p/SITE; repeatable
     #[arg(long, value_name = "MULTIADDR", env = "BRANCHLINE_PEER", value_delimiter = ',')]
     pub(crate) peer: Vec<Multiaddr>,
-    /// Where the HTTP API listens; a loopback address
+    /// Address on which the HTTP API listens; must be a loopback address
     #[arg(long, value_name = "HOST:PORT", env = "BRANCHLINE_API", value_parser = parse_api)]
     pub(crate) api: Option<SocketAddr>,
     /// Do not look for sites on the local network
     #[arg(long, env = "BRANCHLINE_NO_MDNS", value_parser = BoolishValueParser::new())]
     pub(crate) no_mdns: bool,
-    /// Configuration file; branchline.toml in the data folder if not given
+    /// Configuration file [default: branchline.toml in the data folder]
     #[arg(long, value_name = "FILE", env = "BRANCHLINE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// What to log, for example debug or info,libp2p=warn
@@ -192,64 +192,64 @@ pub(crate) struct RunArgs {
 /// Commands on a site, whether or not its node runs.
 #[derive(Subcommand)]
 pub(crate) enum SiteCommand {
-    /// Make a ticket with which new sites can join, or show and withdraw those that are open
+    /// Create a ticket that lets new sites join, or list and withdraw open tickets
     Invite(InviteArgs),
     /// Join a network with a ticket
     Join {
-        /// The ticket's file; - reads it from stdin. The ticket itself is taken too, but other users of the machine can
-        /// see what is on a command line
+        /// The ticket's file, or - for stdin. The ticket itself also works, but other users of this machine can see what is
+        /// on a command line
         #[arg(value_name = "FILE")]
         ticket: String,
     },
-    /// Show the sites of the network, or what became of them
+    /// List the network's sites, or show the history of its membership
     Members(MembersArgs),
-    /// Shut a site out of the network for good, from the moment at which this one last heard of it
+    /// Shut a site out of the network for good; what this site already holds of its writes stays
     Revoke {
         /// Its name or id
         site: String,
-        /// Shut out as well whom it let in, by its tickets or at its door, and they in turn
+/// Also shut out every site that it let in, and every site that those let in
         #[arg(long)]
         with_admitted: bool,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Let a site do more or less than before, or make one a member that came by a ticket too late
+    /// Change a site's role, or admit a site that joined with a ticket that was no longer valid
     Role {
         /// Its name or id
         site: String,
-        /// What it may do: reader, writer or admin
+        /// Its new role: reader, writer or admin
         role: Role,
     },
-    /// Call a site otherwise
+    /// Rename a site
     Rename {
         /// Its name or id
         site: String,
-        /// Its name from now on
+        /// Its new name
         name: String,
     },
-    /// Share records with some sites alone
+    /// Share records with only some of the sites
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// Show a record, or write its Automerge document to a file
+    /// Show a record, or save its Automerge document to a file
     Get(GetArgs),
-    /// Give a record these fields and no others
+    /// Write a record: it gets these fields and no others
     Put {
         #[command(flatten)]
         record: RecordArgs,
-        /// The fields as a JSON object; - reads stdin, @FILE a file
+        /// The fields as a JSON object, or - to read them from stdin, or @FILE from a file
         #[arg(value_name = "JSON|-|@FILE")]
         fields: String,
     },
-    /// Change some fields of a record; null removes one, {"$inc": n} adds to a counter
+    /// Change some fields of a record; null removes a field, {"$inc": n} adds to a counter
     ///
-    /// A plain number for a counter adds the difference to what this site shows now. So where two sites count the same
-    /// stock apart from each other, both differences count: 40 in the books, 38 counted here and 37 there, comes to 35.
-    /// Let one site count, or count with `{"$inc": n}`.
+    /// A plain number for a counter adds its difference from what this site shows now. So if two sites that are out of
+    /// touch both take stock, both differences count: with 40 on the books, counting 38 here and 37 there gives 35. Let
+    /// one site take stock, or use `{"$inc": n}`.
     Patch {
         #[command(flatten)]
         record: RecordArgs,
-        /// The fields as a JSON object; - reads stdin, @FILE a file
+        /// The fields as a JSON object, or - to read them from stdin, or @FILE from a file
         #[arg(value_name = "JSON|-|@FILE")]
         fields: String,
     },
@@ -258,112 +258,112 @@ pub(crate) enum SiteCommand {
         #[command(flatten)]
         record: RecordArgs,
     },
-    /// Bring a deleted record back
+    /// Restore a deleted record
     Undelete {
         #[command(flatten)]
         record: RecordArgs,
     },
-    /// Take in an Automerge document of a record, which another program has edited
+    /// Merge an Automerge document of a record that another program has edited
     MergeDocument(MergeDocumentArgs),
     /// List the records of a collection
     List(ListArgs),
-    /// Count the records of a collection, and sum them up, by group
+    /// Count records and total their fields, by group
     Summary(SummaryArgs),
     /// Count the records of a collection
     Count {
         /// The collection
         collection: String,
     },
-    /// Import records from CSV or JSON: a file or a pipe
+    /// Import records from CSV or JSON, from a file or a pipe
     Import(ImportArgs),
     /// Export the records of a collection
     Export(ExportArgs),
-    /// Show or change schemas
+    /// Show, change or check schemas
     #[command(subcommand)]
     Schema(SchemaCommand),
-    /// Store, load and follow events, which are never changed
+    /// Store, load and follow events: records that never change
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Show fields with more than one concurrent value
+    /// List fields for which offices wrote different values at the same time
     Conflicts {
         /// Only of this collection
         collection: Option<String>,
         /// Only of this record
         id: Option<String>,
-        /// Instead, edits of deleted records by sites that did not know of the deletion
+        /// List edits to deleted records instead, made by sites that did not know of the deletion
         #[arg(long)]
         deleted: bool,
     },
-    /// Settle conflicts: write one of a field's values again, for a record or for many
+    /// Settle conflicts by choosing one of a field's values, for one record or for many
     Settle(SettleArgs),
-    /// Show what became of a record: each change, newest last
+    /// Show a record's changes, newest last
     History {
         #[command(flatten)]
         record: RecordArgs,
-        /// At most so many changes
+/// Show at most this many changes
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// Show what is different between two states of a record, by default what the last change did
+    /// Show what differs between two states of a record; by default, what the last change did
     Diff {
         #[command(flatten)]
         record: RecordArgs,
-        /// The earlier state: the beginning of a change's hash, or its entry, as `history` prints them
+        /// The earlier state: the start of a change's hash, or its entry, as `history` prints them
         from: Option<String>,
-        /// The later state; the record as it is now if not given
+        /// The later state [default: the record as it is now]
         to: Option<String>,
     },
-    /// Show which sites hold the latest changes of a record durably
+    /// Show which sites have safely stored the latest changes of a record
     Receipts {
         #[command(flatten)]
         record: RecordArgs,
     },
-    /// List the entries of logs, newest last
+    /// List log entries, newest last
     Log(LogArgs),
-    /// Print what this site holds, as a file for `bundle --since`
+    /// Print which entries this site holds, as a file for `bundle --since`
     Frontier,
-    /// Show what other sites have not confirmed yet of what this one holds: records, since when, bytes
+    /// Show what this site holds and other sites have not confirmed yet: which records, since when, how many bytes
     Unsent {
-        /// Only this site: its name or id
+        /// Only for this site, by name or id
         site: Option<String>,
     },
-    /// Pull from and push to other sites now, and report the outcome
+    /// Sync with other sites now, and report the outcome
     Sync(SyncArgs),
-    /// Write entries to a file, to be carried to a site and merged there
+    /// Write entries to a file that can be carried to another site and merged there
     Bundle(BundleArgs),
-    /// Take in a bundle, or all that another site's data folder holds
+    /// Merge a bundle, or everything in another site's data folder
     Merge {
-        /// The bundle or folder
+        /// The bundle or the data folder
         path: PathBuf,
     },
-    /// Print what changes, as it comes
+    /// Print changes to records as they arrive
     Watch(WatchArgs),
-    /// Show the site, its storage, and who holds what
+    /// Show the state of this site and its storage, and how far behind other sites are
     Status {
-        /// Show what is not in step instead: each record, site and reason
+        /// List everything that is not in step instead: each record, site and reason
         #[arg(long)]
         why: bool,
     },
-    /// Show the connections to other sites
+    /// Show connections to other sites
     Peers,
-    /// Print a digest of all records, or of one collection: equal where the same is held
+    /// Print a digest of all records or of one collection; sites that hold the same records print the same
     Digest {
         /// The collection
         collection: Option<String>,
     },
-    /// Open the page for the office in the browser, signed in by a link that serves once
+    /// Open the office's web page in the browser, signed in by a link that works once
     Open(OpenArgs),
-    /// Let the running node read its configuration file again
+    /// Make the running node read its configuration file again
     Reload,
-    /// Check everything that is stored
+    /// Check all stored data for damage
     Verify {
-        /// And that Automerge reads in each record's document what is shown
+        /// Also check that Automerge reads the same values from each record's document
         #[arg(long)]
         documents: bool,
     },
     /// Rebuild the tables from the journal
     Rebuild,
-    /// Change the token that programs send to the API's port
+    /// Replace the token that programs send to the API
     #[command(subcommand)]
     Token(TokenCommand),
 }
@@ -439,7 +439,7 @@ impl SiteCommand {
 fn parse_api(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     let parsed = numeric.as_deref().unwrap_or(text).parse();
-    parsed.map_err(|_| format!("{text:?} is no address, expected for example 127.0.0.1:7400"))
+    parsed.map_err(|_| format!("{text:?} is not an address; expected for example 127.0.0.1:7400"))
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ pub(crate) struct OpenArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum PageCommand {
-    /// Make a certificate and its key for the page, signed by itself, and print its fingerprint
+    /// Create a self-signed certificate and key for the page, and print its fingerprint
     Cert {
-        /// A host name or address under which browsers ask for the page; repeatable. The machine's name, if not given
+        /// A host name or address that browsers use to reach the page; repeatable [default: the machine's name]
         #[arg(long = "name", value_name = "HOST")]
         names: Vec<String>,
-        /// Replace the one that is there: browsers that trust it have to trust the new one
+        /// Replace the certificate that is there; browsers that trust it will have to trust the new one
         #[arg(long)]
         force: bool,
     },
@@ -27,24 +27,24 @@ pub(crate) enum PageCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum UserCommand {
-    /// Let somebody sign in with a password
+    /// Add a user who signs in with a password
     Add {
         /// The name
         name: String,
-        /// What the user may do: viewer looks and changes nothing, operator changes what the page can change
+        /// viewer can look but change nothing; operator can change whatever the page can change
         #[arg(long, value_name = "ROLE")]
         role: Role,
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Show who signs in with a password
+    /// List users who sign in with a password
     List,
-    /// Let somebody sign in no more
+    /// Remove a user, who can then no longer sign in
     Remove {
         /// The name
         name: String,
     },
-    /// Give somebody another password
+    /// Change a user's password
     Password {
         /// The name
         name: String,
@@ -56,7 +56,7 @@ pub(crate) enum UserCommand {
 /// Where a password comes from. It is never on the command line, which every user of the machine can read.
 #[derive(Args)]
 pub(crate) struct PasswordArgs {
-    /// A file that holds the password in its first line; - reads stdin. Without, the terminal asks for it
+    /// A file with the password in its first line, or - for stdin [default: asked for at the terminal]
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }

@@ -10,14 +10,14 @@ use crate::commands::import::ReadArgs;
 use crate::error::CliError;
 
 const ID_HELP: &str = "\
-The column or field that holds the record's id. Several, as in --id order,line, make it together: their values with a
-comma between them, such as 4711,2. A comma or backslash within a value gets a backslash before it, so that no two
-rows have one id. A column with a comma in its name stands in quotes, as in --id '\"unit, price\",sku'.";
+The column or field that holds the record's id. Several, as in --id order,line, are joined into one id by commas, such
+as 4711,2. A comma or backslash within a value gets a backslash in front of it, so that no two rows end up with the same
+id. Quote a column whose name has a comma in it, as in --id '\"unit, price\",sku'.";
 
 const FILTER_HELP: &str = "\
-Only records of which this holds: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
-Strings, timestamps and datetimes (RFC 3339) and bytes (base64) stand in quotes; numbers, true, false and null do not.
-Fields that a schema declares are compared by their kinds. For example
+Only records that match: = != < <= > >=, in (...), starts with, is null, is not null, and, or, not, parentheses.
+Put strings, timestamps and datetimes (RFC 3339) and bytes (base64) in quotes; numbers, true, false and null without.
+Fields that the schema declares are compared by their kind. For example
 
   price >= 2.50 and (origin.city starts with 'Ya' or shelf in (1, 4)) and note is not null";
 
@@ -33,11 +33,11 @@ pub(crate) struct RecordArgs {
 pub(crate) struct GetArgs {
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// As it was: at a version (the API's ETag), or as a change left it, by the beginning of its hash or its entry, as
-    /// `history` prints them
+    /// Show the record as it was: at a version (the API's ETag), or after a change, given by the start of its hash or by
+    /// its entry, as `history` prints them
     #[arg(long, value_name = "VERSION")]
     pub(crate) at: Option<String>,
-    /// Write its Automerge document to this file, deleted or not, with the whole history; - is stdout
+    /// Write its Automerge document with the whole history to this file, or to stdout with -, even if it is deleted
     #[arg(long, value_name = "FILE")]
     pub(crate) automerge: Option<PathBuf>,
     /// Overwrite the file if it exists
@@ -49,9 +49,9 @@ pub(crate) struct GetArgs {
 pub(crate) struct MergeDocumentArgs {
     #[command(flatten)]
     pub(crate) record: RecordArgs,
-    /// The document; `-` for standard input
+    /// The document, or - for stdin
     pub(crate) file: PathBuf,
-    /// Make a new record of it
+    /// Create the record from the document
     #[arg(long)]
     pub(crate) new: bool,
 }
@@ -63,16 +63,16 @@ pub(crate) const LISTED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 pub(crate) struct ListArgs {
     /// The collection
     pub(crate) collection: String,
-    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
+    /// Only records that match, for example "price > 2.50 and name starts with 'Tea'"
     #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
     pub(crate) filter: Option<String>,
-    /// By these fields, a minus before one for the greatest first; by id if not given
+    /// Sort by these fields, greatest first for those with a minus in front [default: by id]
     #[arg(long, value_name = "FIELD,-FIELD,...", allow_hyphen_values = true)]
     pub(crate) order: Option<String>,
-    /// At most so many records
+    /// List at most this many records
     #[arg(long, value_name = "N", default_value_t = LISTED)]
     pub(crate) limit: NonZeroUsize,
-    /// Go on where a list ended: behind this id, or the cursor that a list with a filter or an order ended with
+    /// Continue after this id, or from the cursor that a list with --where or --order ended with
     #[arg(long, value_name = "ID|CURSOR")]
     pub(crate) after: Option<String>,
     /// Instead, the ids of the deleted records; `branchline undelete` brings one back
@@ -82,9 +82,9 @@ pub(crate) struct ListArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct WatchArgs {
-    /// Only of this collection
+    /// Only this collection
     pub(crate) collection: Option<String>,
-    /// Where to begin: a cursor, `start` or `now`; `now` if not given, or `start` where no node runs
+    /// Where to begin: a cursor, `start` or `now` [default: now, or start if no node is running]
     #[arg(long, value_name = "CURSOR")]
     pub(crate) since: Option<String>,
 }
@@ -93,44 +93,44 @@ pub(crate) struct WatchArgs {
 pub(crate) struct SummaryArgs {
     /// The collection
     pub(crate) collection: String,
-    /// Only records of which this holds, for example "price > 2.50 and name starts with 'Tea'"
+    /// Only records that match, for example "price > 2.50 and name starts with 'Tea'"
     #[arg(long = "where", value_name = "FILTER", long_help = FILTER_HELP)]
     pub(crate) filter: Option<String>,
-    /// A group for each value of these fields
+    /// Group by the values of these fields
     #[arg(long, value_name = "FIELD,...")]
     pub(crate) by: Option<String>,
-    /// The sums of these fields, exactly
+    /// The exact sums of these fields
     #[arg(long, value_name = "FIELD,...")]
     pub(crate) sum: Option<String>,
     /// The averages of these fields
     #[arg(long, value_name = "FIELD,...")]
     pub(crate) avg: Option<String>,
-    /// The least values of these fields
+    /// The smallest values of these fields
     #[arg(long, value_name = "FIELD,...")]
     pub(crate) min: Option<String>,
-    /// The greatest values of these fields
+    /// The largest values of these fields
     #[arg(long, value_name = "FIELD,...")]
     pub(crate) max: Option<String>,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct ImportArgs {
-    /// The collection; it need not exist
+    /// The collection; it is created if it does not exist
     pub(crate) collection: String,
-    /// CSV with a header row, or JSON: a file, a pipe, or - for stdin; packed by gzip perhaps
+    /// CSV with a header row, or JSON, possibly gzipped: a file, a pipe, or - for stdin
     pub(crate) file: PathBuf,
     /// The column or field that holds the record's id; several are joined by commas
     #[arg(long, value_name = "FIELD,...", long_help = ID_HELP)]
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
-    /// Kinds of fields that the collection's schema does not declare; others are inferred
+    /// Kinds for fields that the schema does not declare; all others are inferred
     #[arg(long, value_name = "NAME=KIND,...", value_delimiter = ',', value_parser = parse_type)]
     pub(crate) types: Vec<(String, Kind)>,
-    /// Bring deleted records back, with the fields of the input and no others; they are set aside otherwise
+    /// Restore deleted records with the fields of the input; without this, their rows are set aside
     #[arg(long)]
     pub(crate) undelete: bool,
-    /// Do not declare the schema of a collection that has none
+    /// Do not declare a schema for a collection that has none
     #[arg(long)]
     pub(crate) no_schema: bool,
     /// What said so before it was the rule
@@ -142,7 +142,7 @@ pub(crate) struct ImportArgs {
 pub(crate) struct ExportArgs {
     /// The collection
     pub(crate) collection: String,
-    /// The format; by the name of the output file if not given, else CSV
+    /// The format [default: by the name of the output file, else CSV]
     #[arg(long)]
     pub(crate) format: Option<FileFormat>,
     /// Write to this file instead of stdout
@@ -151,28 +151,28 @@ pub(crate) struct ExportArgs {
     /// Overwrite the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
-    /// CSV: put an apostrophe before each cell that a spreadsheet would run as a formula; `import` takes it away
+    /// CSV: put an apostrophe in front of cells that a spreadsheet would run as formulas; `import` removes it
     #[arg(long)]
     pub(crate) safe: bool,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum SchemaCommand {
-    /// Print the schemas of all collections or of one, as `schema apply` reads them
+    /// Print all schemas or that of one collection, in the form that `schema apply` reads
     Show {
         /// The collection
         collection: Option<String>,
     },
-    /// Write schemas: {"COLLECTION": {"FIELD": "KIND [required] [indexed]"}} as JSON or TOML
+    /// Apply schemas from a file: {"COLLECTION": {"FIELD": "KIND [required] [indexed]"}} as JSON or TOML
     Apply {
-        /// The file; - reads JSON from stdin
+        /// The file, or - to read JSON from stdin
         file: PathBuf,
     },
-    /// List the records that do not fit the schema of their collection: written before it, or apart from it
+    /// List records that do not fit their collection's schema, such as those written before it
     Check {
-        /// The collection; all that have a schema if not given
+        /// The collection [default: all that have a schema]
         collection: Option<String>,
-        /// List at most so many records of each; all are counted
+        /// List at most this many records of each collection; all are counted
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
@@ -183,7 +183,7 @@ pub(crate) enum SchemaCommand {
 pub(crate) enum FileFormat {
     /// Comma-separated values with a header row
     Csv,
-    /// One JSON object per line; import reads arrays and objects over several lines as well
+    /// One JSON object per line; import also reads arrays, and objects that span several lines
     #[value(alias = "json", alias = "ndjson")]
     Jsonl,
 }
@@ -222,7 +222,7 @@ impl FileFormat {
 
 fn parse_type(text: &str) -> Result<(String, Kind), String> {
     let (name, kind) =
-        text.rsplit_once('=').ok_or_else(|| format!("{text:?} is no type, expected NAME=KIND"))?;
+        text.rsplit_once('=').ok_or_else(|| format!("{text:?} is not a type; expected NAME=KIND"))?;
     let kind = kind.parse().map_err(|error| format!("{error}"))?;
     Ok((name.to_owned(), kind))
 }

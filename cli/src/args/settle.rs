@@ -6,23 +6,23 @@ Examples:
   branchline settle products TEA price --value '\"2.60\"'
   branchline settle products --where \"shelf = 4\" --take-shown
 
-A record that somebody writes meanwhile is left as it is, and named.";
+A record that somebody changes in the meantime is left alone and reported.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SettleArgs {
     /// The collection
     pub(crate) collection: String,
-    /// The record; all records of the collection that have conflicts if not given
+    /// The record [default: all records of the collection that have conflicts]
     pub(crate) id: Option<String>,
-    /// The field, as `conflicts` names it; all fields that have conflicts if not given
+    /// The field, as `conflicts` names it [default: all fields that have conflicts]
     pub(crate) field: Option<String>,
-    /// Only records of which this holds, as of `list`
+    /// Only records that match, as in `list --where`
     #[arg(long = "where", value_name = "FILTER", conflicts_with = "id")]
     pub(crate) filter: Option<String>,
     #[command(flatten)]
     pub(crate) take: Take,
-    /// Only if the record is of this version, which `conflicts --json` tells
+    /// Only if the record is still at this version, as `conflicts --json` shows it
     #[arg(long, value_name = "VERSION", requires = "id")]
     pub(crate) if_version: Option<String>,
 }
@@ -31,13 +31,13 @@ pub(crate) struct SettleArgs {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Take {
-    /// Take what this site wrote
+    /// Choose the value that this site wrote
     #[arg(long, value_name = "SITE")]
     pub(crate) take_site: Option<String>,
-    /// Take what is shown
+    /// Choose the value that is shown
     #[arg(long)]
     pub(crate) take_shown: bool,
-    /// Take this value, as JSON
+    /// Choose this value, written as JSON
     #[arg(long, value_name = "JSON", requires = "field", allow_hyphen_values = true)]
     pub(crate) value: Option<String>,
 }

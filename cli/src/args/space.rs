@@ -5,18 +5,18 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum SpaceCommand {
-    /// Make a space that only this site is in, as its admin
+    /// Create a space; this site is its first member and its admin
     Create {
         /// Its name: letters a to z, digits, - and _
         name: String,
     },
-    /// Let a site into a space, or let it do more or less there
+    /// Add a site to a space, or change its role there
     Grant {
         /// The space
         space: String,
         /// The site's name or id
         site: String,
-        /// What it may do there: reader, writer or admin
+        /// Its role there: reader, writer or admin
         #[arg(default_value_t = Role::Writer)]
         role: Role,
     },
@@ -26,21 +26,21 @@ pub(crate) enum SpaceCommand {
         space: String,
         /// The site's name or id
         site: String,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Leave a space for good, once another site of it holds what this one wrote
+    /// Leave a space for good, once another of its sites holds what this one wrote
     Leave {
         /// The space
         space: String,
-        /// Do not ask whether that is meant
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Show the spaces that this site is in
+    /// List the spaces that this site belongs to
     List,
-    /// Show one space, and who holds what of it
+    /// Show a space, its sites, and how far behind they are
     Show {
         /// The space
         space: String,

@@ -4,6 +4,6 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Replace the token by a new one; programs that use the old one are refused at once, until they read `api.token` again
+    /// Replace the token with a new one; programs that send the old one are refused until they read `api.token` again
     Rotate,
 }

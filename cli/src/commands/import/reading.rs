@@ -21,19 +21,19 @@ const START_BYTES: u64 = 4096;
 /// How the command line asks for an input to be read. Whatever is not given is recognised.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ReadArgs {
-    /// The input's format; by its name, else by its content
+    /// The input's format [default: by its name, else by its content]
     #[arg(long)]
     pub(crate) format: Option<FileFormat>,
-    /// What separates columns: a character, or comma, semicolon, tab, pipe, space
+    /// The column separator: a character, or comma, semicolon, tab, pipe or space
     #[arg(long, value_name = "CHAR", value_parser = parse_delimiter)]
     pub(crate) delimiter: Option<char>,
-    /// The encoding of the text, for example utf-8, utf-16, latin1, windows-1250
+    /// The text encoding, such as utf-8, utf-16, latin1 or windows-1250
     #[arg(long, value_name = "NAME", value_parser = Encoding::parse)]
     pub(crate) encoding: Option<Encoding>,
-    /// What stands before the fraction of numbers; the other may separate thousands
+    /// The decimal mark of numbers; the other one may separate thousands
     #[arg(long, value_name = ".|,")]
     pub(crate) decimal: Option<DecimalMark>,
-    /// How many lines stand above the header row
+    /// How many lines to skip above the header row
     #[arg(long, value_name = "LINES")]
     pub(crate) skip: Option<u64>,
 }
@@ -50,7 +50,7 @@ fn parse_delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {
         (Some(c), None) if !matches!(c, '"' | '\r' | '\n') => Ok(c),
-        _ => Err("expected one character, but no quote and no line end".to_owned()),
+        _ => Err("expected one character that is neither a quote nor a line break".to_owned()),
     }
 }
 
