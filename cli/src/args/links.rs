@@ -65,7 +65,9 @@ pub(crate) struct TicketArgs {
 
 /// `90s`, `30m`, `24h`, `7d`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is not a time; expected a number followed by s, m, h or d, such as 30m");
+    let expected = || {
+        format!("{text:?} is not a time; expected a number followed by s, m, h or d, such as 30m")
+    };
     let (number, seconds) = match text.char_indices().last() {
         Some((end, 's')) => (&text[..end], 1),
         Some((end, 'm')) => (&text[..end], 60),

@@ -207,7 +207,7 @@ pub(crate) enum SiteCommand {
     Revoke {
         /// Its name or id
         site: String,
-/// Also shut out every site that it let in, and every site that those let in
+        /// Also shut out every site that it let in, and every site that those let in
         #[arg(long)]
         with_admitted: bool,
         /// Do not ask for confirmation
@@ -300,7 +300,7 @@ pub(crate) enum SiteCommand {
     History {
         #[command(flatten)]
         record: RecordArgs,
-/// Show at most this many changes
+        /// Show at most this many changes
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },

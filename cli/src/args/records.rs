@@ -221,8 +221,9 @@ impl FileFormat {
 }
 
 fn parse_type(text: &str) -> Result<(String, Kind), String> {
-    let (name, kind) =
-        text.rsplit_once('=').ok_or_else(|| format!("{text:?} is not a type; expected NAME=KIND"))?;
+    let (name, kind) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("{text:?} is not a type; expected NAME=KIND"))?;
     let kind = kind.parse().map_err(|error| format!("{error}"))?;
     Ok((name.to_owned(), kind))
 }
