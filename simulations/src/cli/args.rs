@@ -7,10 +7,10 @@ use clap::{Parser, Subcommand};
 
 use crate::trace::RecordName;
 
-/// See what an outage would do to your offices, before it happens.
+/// Shows what an outage would do to your offices before it happens.
 ///
 /// Runs the same replica as the product, with virtual time, links and disks. The same scenario and seed give the same
-/// run. Exit codes: 0 every promise held, 1 one did not or the command failed, 2 asked wrongly.
+/// run. Exit codes: 0 every promise held, 1 one did not or the command failed, 2 wrong usage.
 #[derive(Parser)]
 #[command(name = "branchline-sim", version, propagate_version = true)]
 pub(super) struct Args {
@@ -29,20 +29,20 @@ pub(super) enum Command {
     },
     /// Print a new scenario file to start from, with comments
     New {
-        /// What the scenario will be called
+        /// The scenario's name
         name: String,
     },
     /// Run a scenario once and report what happened
     Run(RunArgs),
     /// Run scenarios with many seeds, in parallel
     Sweep(SweepArgs),
-    /// Check that a run depends on nothing but its seed: run it twice and compare every step
+    /// Check that a run depends on nothing but its seed, by running it twice and comparing every step
     Meta(SeededArgs),
     /// Show what happened to one record, step by step
     Explain(ExplainArgs),
-    /// Make a page that shows a run in pictures: self-contained HTML
+    /// Write a self-contained HTML page that shows a run in pictures
     Report(ReportArgs),
-    /// Measure what a network costs each of its sites, by their number
+    /// Measure what a network costs each of its sites as it grows
     Scale(ScaleArgs),
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Command {
 pub(super) struct SeededArgs {
     /// A scenario's name (see `list`), or the path of a scenario file
     pub(super) scenario: String,
-    /// What chance follows
+    /// The seed for everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
 }
@@ -62,10 +62,10 @@ pub(super) struct RunArgs {
     /// Write every step to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
-    /// Longest trace file, in MiB
+    /// Largest trace file, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, requires = "trace")]
     pub(super) trace_mib_max: u64,
-    /// Write a page that shows the run to this file
+    /// Write a page that shows the run in pictures to this file
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
     /// Print the outcome as JSON
@@ -75,18 +75,18 @@ pub(super) struct RunArgs {
 
 #[derive(clap::Args)]
 pub(super) struct SweepArgs {
-    /// A scenario's name (see `list`), the path of a scenario file, or `all` for all that come with the program
+    /// A scenario's name (see `list`), the path of a scenario file, or `all` for every scenario in the program
     pub(super) scenario: String,
-    /// Which seeds, both ends included
+    /// Which seeds, including both ends
     #[arg(long, value_name = "A..B", default_value = "1..20", value_parser = parse_seeds)]
     pub(super) seeds: RangeInclusive<u64>,
-    /// How many runs at a time; as many as the machine has cores if not given
+    /// How many runs at a time [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(super) jobs: Option<u16>,
     /// Stop at the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
-    /// Start no more runs after so many minutes
+    /// Start no more runs after this many minutes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) minutes: Option<u32>,
     /// Print the totals as JSON
@@ -110,24 +110,24 @@ pub(super) struct ExplainArgs {
 pub(super) struct ReportArgs {
     #[command(flatten)]
     pub(super) seeded: SeededArgs,
-    /// Where to write the page; stdout if not given
+    /// Where to write the page [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
 pub(super) struct ScaleArgs {
-    /// Sizes of networks
+    /// How many sites the networks have
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10,30,100,300",
         value_parser = clap::value_parser!(u32).range(2..=20_000))]
     pub(super) sites: Vec<u32>,
-    /// How many of the sites write a record each; all of them if not given
+    /// How many of the sites write one record each [default: all of them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) writers: Option<u32>,
-    /// What chance follows
+    /// The seed for everything random
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
-    /// Draw the figures into this SVG file
+    /// Draw the figures to this SVG file
     #[arg(long, value_name = "FILE")]
     pub(super) plot: Option<PathBuf>,
     /// Print each network's figures as a line of JSON
