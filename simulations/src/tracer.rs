@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use branchline_crdt::format::codec;
 use branchline_crdt::ids::{Author, EntryHash, SiteId};
 use branchline_crdt::log::entry::{Body, Entry};
-use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, unpack_entries};
+use branchline_crdt::protocol::{Answer, Gossip, Outcome, Request, RequestKind, unpack_entries};
 use branchline_crdt::store::tables::{self, logs};
 
 use crate::trace::{EntryName, EntryStatus, Event, MessageKind, RecordName, Source};
@@ -143,16 +143,19 @@ pub fn records(entry: &Entry) -> Vec<RecordName> {
     writes.map(|write| RecordName { collection: write.collection, id: write.id }).collect()
 }
 
-/// What a message is.
+/// What a message is. One that only notifies a member is what it says: it is no pull.
 pub fn kind(message: &Message) -> MessageKind {
     match message {
         Message::Gossip { data, .. } => match codec::decode("gossip message", data) {
             Ok(gossip) => kind_of_gossip(&gossip),
             Err(_) => MessageKind::Gossip,
         },
-        Message::Request { body, .. } => match codec::decode("request", body) {
-            Ok(Request::Notify(gossip)) => kind_of_gossip(&gossip),
-            Ok(Request::Pull(_)) | Err(_) => MessageKind::Pull,
+        Message::Request { body, .. } => match RequestKind::of(body) {
+            Ok(RequestKind::Notify) => match codec::decode("request", body) {
+                Ok(Request::Notify(gossip)) => kind_of_gossip(&gossip),
+                Ok(Request::Pull(_)) | Err(_) => MessageKind::Gossip,
+            },
+            Ok(RequestKind::Pull) | Err(_) => MessageKind::Pull,
         },
         Message::Response { .. } | Message::Unsupported { .. } => MessageKind::Answer,
         Message::Introduction { .. } => MessageKind::Introduction,
@@ -189,5 +192,32 @@ fn entries(message: &Message) -> Vec<Entry> {
         Message::Unsupported { .. }
         | Message::Introduction { .. }
         | Message::IntroductionAnswer { .. } => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use branchline_crdt::ids::SpaceId;
+    use branchline_crdt::protocol::{Have, PULL_BYTES, Pull};
+
+    use super::*;
+
+    #[test]
+    fn who_is_notified_of_something_is_not_asked_for_anything() {
+        let space = SpaceId([1; 16]);
+        let pull = Pull {
+            space,
+            have: Have::Digest([0; 16]),
+            receipts: [0; 8],
+            shared: [0; 8],
+            bytes_max: PULL_BYTES,
+        };
+        let of = |body: Vec<u8>| kind(&Message::Request { id: 1, body });
+        let request = |request: Request| of(codec::encode(&request));
+        assert_eq!(request(Request::Pull(pull)), MessageKind::Pull);
+        assert_eq!(request(Request::Notify(Gossip::News(space))), MessageKind::Gossip);
+        assert_eq!(request(Request::Notify(Gossip::Entry(vec![1]))), MessageKind::Gossip);
+        assert_eq!(of(vec![1, 200]), MessageKind::Gossip, "a notification that cannot be read");
+        assert_eq!(of(vec![200]), MessageKind::Pull, "no request");
     }
 }

@@ -15,6 +15,7 @@ pub mod prepare;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use crate::format::codec::{self, DecodeError};
 use crate::ids::{Author, RealmId, SpaceId};
 use crate::log::entry::limits::ENTRY_BYTES_MAX;
 use crate::log::entry::{Entry, Tip};
@@ -54,6 +55,25 @@ pub enum Request {
     /// Nothing: it says what is new in a space that is not gossiped. It is answered with [`Outcome::UpToDate`], which means
     /// nothing here.
     Notify(Gossip),
+}
+
+/// Which [`Request`] some bytes are, read without the rest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum RequestKind {
+    /// [`Request::Pull`].
+    Pull,
+    /// [`Request::Notify`].
+    Notify,
+}
+
+impl RequestKind {
+    /// The kind of an encoded request.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes begin no request. What follows their beginning is not looked at.
+    pub fn of(body: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode_start("request", body).map(|(kind, _)| kind)
+    }
 }
 
 /// "Here is what I hold, send what I lack." While a backlog is pulled the frontier also names what the answerer has just
@@ -221,4 +241,31 @@ pub fn topic(network: RealmId, space: SpaceId) -> String {
     hasher.update(&network.0);
     hasher.update(&space.0);
     HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_request_is_read_from_its_first_byte() {
+        let space = SpaceId([7; 16]);
+        let pull = Pull {
+            space,
+            have: Have::Digest([1; 16]),
+            receipts: [2; 8],
+            shared: [3; 8],
+            bytes_max: PULL_BYTES,
+        };
+        for request in [Request::Pull(pull), Request::Notify(Gossip::News(space))] {
+            let kind = match request {
+                Request::Pull(_) => RequestKind::Pull,
+                Request::Notify(_) => RequestKind::Notify,
+            };
+            let body = codec::encode(&request);
+            assert_eq!(RequestKind::of(&body).unwrap(), kind);
+            assert_eq!(RequestKind::of(&body[..1]).unwrap(), kind);
+        }
+        assert!(RequestKind::of(&[]).is_err() && RequestKind::of(&[2]).is_err());
+    }
 }

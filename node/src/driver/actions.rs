@@ -60,7 +60,7 @@ impl Driver {
                 }
             }
             Output::Request { to, id, body } => {
-                self.note_pull(id);
+                self.pulls.begin(id, &body);
                 self.send_to(to, |to| Command::Request { to, id, body });
             }
             Output::Prepare(job) => {

@@ -81,8 +81,8 @@ impl Driver {
                 Ok(())
             }
             Event::RequestFailed { to, id, reason } => {
-                debug!(peer = %to, %reason, "a pull failed");
-                self.note_failed_pull(id);
+                debug!(peer = %to, %reason, "a request failed");
+                self.note_failed_request(id);
                 let unsupported = reason == RequestFailure::Unsupported;
                 self.feed_from(&to, |to| Input::RequestFailed { to, id, unsupported })
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use branchline_crdt::ids::SiteId;
+use branchline_crdt::protocol::RequestKind;
 use branchline_crdt::replica::{WriteError, Written};
 use libp2p::PeerId;
 
@@ -21,6 +22,25 @@ pub(crate) struct Measured {
     pub(crate) passed: BTreeMap<SiteId, Passed>,
     /// How much each site has added.
     pub(crate) added: AddedSeen,
+}
+
+/// Pulls that wait for an answer, with when each was sent. Other requests are not measured: who is only notified of
+/// something answers at once.
+#[derive(Default)]
+pub(super) struct PullsInFlight(BTreeMap<u64, Instant>);
+
+impl PullsInFlight {
+    /// Takes note of a request that is sent, if it is a pull.
+    pub(super) fn begin(&mut self, id: u64, body: &[u8]) {
+        if matches!(RequestKind::of(body), Ok(RequestKind::Pull)) {
+            keep(&mut self.0, id, Instant::now(), PULLS_MAX);
+        }
+    }
+
+    /// A request has its answer, or failed. Returns when it was sent; `None`: it was no pull.
+    fn end(&mut self, id: u64) -> Option<Instant> {
+        self.0.remove(&id)
+    }
 }
 
 /// What passed between this site and a member since the start.
@@ -52,18 +72,14 @@ impl Driver {
         passed.pushed += exchange.pushed;
     }
 
-    pub(super) fn note_pull(&mut self, id: u64) {
-        keep(&mut self.pulls, id, Instant::now(), PULLS_MAX);
-    }
-
     pub(super) fn note_answer(&mut self, id: u64) {
-        if let Some(sent) = self.pulls.remove(&id) {
+        if let Some(sent) = self.pulls.end(id) {
             self.metrics.pull_duration.record_time(sent.elapsed());
         }
     }
 
-    pub(super) fn note_failed_pull(&mut self, id: u64) {
-        if self.pulls.remove(&id).is_some() {
+    pub(super) fn note_failed_request(&mut self, id: u64) {
+        if self.pulls.end(id).is_some() {
             self.metrics.pulls_failed.inc();
         }
     }
@@ -96,5 +112,43 @@ impl Driver {
             };
             count.inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use branchline_crdt::format::codec;
+    use branchline_crdt::ids::SpaceId;
+    use branchline_crdt::protocol::{Gossip, Have, PULL_BYTES, Pull, Request};
+
+    use super::*;
+
+    #[test]
+    fn of_all_requests_pulls_alone_are_measured() {
+        let space = SpaceId([1; 16]);
+        let pull = Pull {
+            space,
+            have: Have::Digest([0; 16]),
+            receipts: [0; 8],
+            shared: [0; 8],
+            bytes_max: PULL_BYTES,
+        };
+        let mut pulls = PullsInFlight::default();
+        pulls.begin(1, &codec::encode(&Request::Notify(Gossip::News(space))));
+        pulls.begin(2, &codec::encode(&Request::Pull(pull)));
+        assert_eq!(pulls.end(1), None);
+        assert!(pulls.end(2).is_some_and(|sent| sent <= Instant::now()));
+        assert_eq!(pulls.end(2), None, "it has ended");
+    }
+
+    #[test]
+    fn pulls_that_are_never_answered_are_bounded() {
+        let mut pulls = PullsInFlight::default();
+        for id in 0..=PULLS_MAX as u64 {
+            // The first byte says that it is a pull.
+            pulls.begin(id, &[0]);
+        }
+        assert_eq!(pulls.0.len(), PULLS_MAX);
+        assert_eq!(pulls.end(0), None, "the oldest is given up");
     }
 }

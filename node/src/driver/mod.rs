@@ -49,6 +49,7 @@ use crate::storage::Storage;
 use crate::storage::reserve::Reserve;
 
 use intake::Intake;
+use measure::PullsInFlight;
 pub(crate) use measure::{Measured, Passed};
 pub(crate) use others::Seen;
 
@@ -170,8 +171,7 @@ pub(crate) struct Driver {
     gossip: BTreeMap<u64, (MessageId, PeerId)>,
     /// The connected members: the way from a key to a peer id is long.
     connected: BTreeMap<SiteId, PeerId>,
-    /// When pulls were sent that wait for their answer.
-    pulls: BTreeMap<u64, Instant>,
+    pulls: PullsInFlight,
     /// By member, over all links since the start but for what the one that lasts has counted.
     passed: BTreeMap<SiteId, Passed>,
     others: Others,
@@ -225,7 +225,7 @@ impl Driver {
             introductions: BTreeMap::new(),
             gossip: BTreeMap::new(),
             connected: BTreeMap::new(),
-            pulls: BTreeMap::new(),
+            pulls: PullsInFlight::default(),
             passed: BTreeMap::new(),
             others,
             added,

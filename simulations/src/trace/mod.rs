@@ -254,9 +254,9 @@ pub enum MessageKind {
     Gossip,
     /// A receipt on its way to all.
     Receipt,
-    /// A request for what one lacks.
+    /// A request for what one lacks, or bytes that are no request.
     Pull,
-    /// The answer to a pull.
+    /// The answer to a request.
     Answer,
     /// A site presents itself.
     Introduction,

@@ -29,7 +29,7 @@ pub enum Message {
         /// The message.
         data: Vec<u8>,
     },
-    /// A [`branchline_crdt::protocol::Pull`].
+    /// A [`branchline_crdt::protocol::Request`].
     Request {
         /// The asker's number for it.
         id: u64,

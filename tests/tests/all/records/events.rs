@@ -258,7 +258,7 @@ fn each_setting_of_connectors_that_the_page_names_is_one() {
     read.expect("a sound configuration");
     let page = include_str!("../../../../node/docs/events.md");
     let table =
-        page.split("| of connectors |").nth(1).expect("the table").split("\n\n").next().unwrap();
+        page.split("| for connectors |").nth(1).expect("the table").split("\n\n").next().unwrap();
     let mut named = Vec::new();
     for line in table.lines().skip(2) {
         let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
