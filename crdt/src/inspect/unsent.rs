@@ -65,8 +65,8 @@ struct Unconfirmed {
 }
 
 /// Finds out what the `asked` sites, among the `others` of a space of records, have not confirmed by their receipts of
-/// what is held in it here, at `own`. Reads each entry that one of them has not confirmed, but no more than `read_max`, and
-/// beyond them the first of each log: the others are only counted.
+/// what is held in it here, at `own`. Reads each entry that one of them has not confirmed, but no more than `read_max`, of
+/// which one of several KiB counts for as many, and beyond them the first of each log: the others are only counted.
 ///
 /// # Errors
 /// [`StoreError`] where the journal or the tables cannot be read.
@@ -111,8 +111,9 @@ pub fn unsent(
                 }
                 break;
             }
-            reads_left -= 1;
             let read = UnsentEntry::read(journal, space, author, seq)?;
+            let weight = usize::try_from(read.bytes / 1_024).unwrap_or(usize::MAX).max(1);
+            reads_left = reads_left.saturating_sub(weight);
             for some in all.iter_mut().filter(|some| some.has(author, seq)) {
                 some.count(&read, author.site == own, &mut records_left);
             }

@@ -142,7 +142,8 @@ impl Cause {
     }
 
     fn read_at(&mut self, journal: &impl ReadStore, at: Position) -> Result<(), StoreError> {
-        if self.entries_read >= ENTRIES_READ_MAX {
+        let is_full = self.records.len() >= RECORDS_MAX && self.has_more_records;
+        if self.entries_read >= ENTRIES_READ_MAX || is_full {
             return Ok(());
         }
         self.entries_read += 1;

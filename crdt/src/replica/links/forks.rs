@@ -1,10 +1,13 @@
 //! Proofs that a log forks, on their way; what a fork is stands at [`crate::log::fork`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Links;
 use crate::format::codec;
-use crate::ids::{Author, EntryHash, SpaceId};
+use crate::ids::{Author, EntryHash, SiteId, SpaceId};
 use crate::log::fork::ForkProof;
-use crate::log::frontier::Salt;
-use crate::protocol::count_fitting;
+use crate::log::frontier::{Known, Parts, Salt};
+use crate::protocol::{Have, Pull, count_fitting};
 use crate::record::ParsedChange;
 use crate::replica::batch::Batch;
 use crate::replica::context::Context;
@@ -14,9 +17,62 @@ use crate::store::{Store, StoreError};
 /// Bytes of proofs in one answer; the rest travels with later ones.
 const FORKS_BYTES_MAX: usize = 1024 * 1024;
 
-/// Proofs for an answer to a pull, as many as fit.
-pub(in crate::replica) fn some_forks(logs: &Logs, salt: Salt) -> Vec<ForkProof> {
-    some_of(logs.forks.proofs().collect(), salt, FORKS_BYTES_MAX)
+/// Who does not take proofs in gets them again after this long.
+const FORKS_AGAIN_MS: u64 = 20_000;
+
+/// The proofs that a peer was last sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replica) struct SentForks {
+    /// The branches that were known here. They only grow in number.
+    branches: usize,
+    at_ms: u64,
+}
+
+impl Links {
+    /// Proofs that a site with this frontier may lack, for an answer to its pull.
+    pub(in crate::replica) fn forks_for<S: Store>(
+        &mut self,
+        cx: Context<'_, S>,
+        to: SiteId,
+        pull: &Pull,
+        salt: Salt,
+    ) -> Vec<ForkProof> {
+        let (Some(logs), Have::Frontier { parts, known, .. }) =
+            (cx.realms.logs(pull.space), &pull.have)
+        else {
+            return Vec::new();
+        };
+        let lacking = lacking(logs, known, parts.as_ref());
+        if lacking.is_empty() {
+            return lacking;
+        }
+        let (branches, at_ms) = (logs.forks.entries().count(), cx.now.monotonic_ms);
+        if let Some(peer) = self.peers.get_mut(&to) {
+            let is_recent =
+                |sent: &SentForks| sent.branches == branches && at_ms < sent.at_ms + FORKS_AGAIN_MS;
+            if peer.forks_sent.get(&pull.space).is_some_and(is_recent) {
+                return Vec::new();
+            }
+            peer.forks_sent.insert(pull.space, SentForks { branches, at_ms });
+        }
+        some_of(lacking, salt, FORKS_BYTES_MAX)
+    }
+}
+
+/// The proofs that a site with this frontier does not show to know, by the names of the branches that it holds. `parts`: the
+/// parts of the frontier that are meant, where the others are the same here.
+fn lacking(logs: &Logs, known: &[Known], parts: Option<&Parts>) -> Vec<ForkProof> {
+    let known: BTreeSet<Author> = known.iter().map(|item| item.author).collect();
+    let is_same =
+        |log: &Author| parts.is_some_and(|parts| !parts.have(log)) && logs.rows().contains_key(log);
+    let names: BTreeMap<EntryHash, Author> =
+        logs.forks.named().map(|(.., first, name)| (first, name)).collect();
+    let is_known = |first: EntryHash| {
+        names.get(&first).is_some_and(|name| known.contains(name) || is_same(name))
+    };
+    let mut proofs: Vec<_> = logs.forks.proofs().collect();
+    proofs.retain(|proof| !proof.headers().iter().all(|(first, _)| is_known(*first)));
+    proofs
 }
 
 /// As many as fit. Where not all do, each answer begins with another, so that all arrive in the end.
@@ -105,11 +161,9 @@ impl<S: Store> Context<'_, S> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::ids::{Incarnation, RealmId, SiteKey};
-    use crate::log::entry::{Body, Draft};
+    use crate::log::entry::{Body, Draft, Tip};
 
     const REALM: RealmId = RealmId([7; 32]);
 
@@ -123,7 +177,7 @@ mod tests {
                 space: REALM.main_space(),
                 author,
                 seq,
-                previous: EntryHash([9; 32]),
+                previous: EntryHash([seq as u8; 32]),
                 past: Vec::new(),
                 membership_past: Vec::new(),
                 time_ms,
@@ -132,6 +186,26 @@ mod tests {
             (entry.header, entry.signature)
         };
         (1..=count).map(|seq| ForkProof::new(signed(seq, 1), signed(seq, 2)).unwrap()).collect()
+    }
+
+    #[test]
+    fn who_names_the_branches_of_a_fork_is_not_sent_its_proof() {
+        let mut logs = Logs::default();
+        let all = proofs(3);
+        all.iter().for_each(|proof| assert!(logs.forks.learn(proof)));
+        let of = |seq| logs.forks.named().filter(move |(_, first, ..)| *first == seq);
+        let known =
+            |seq| of(seq).map(|(_, seq, hash, author)| Known::of(Tip { author, seq, hash }));
+        let numbers = |known: &[Known], parts: Option<&Parts>| -> BTreeSet<u64> {
+            lacking(&logs, known, parts).iter().map(|proof| proof.lower.0.seq).collect()
+        };
+        assert_eq!(numbers(&[], None), BTreeSet::from([1, 2, 3]));
+        let both: Vec<Known> = known(2).collect();
+        assert_eq!(numbers(&both, None), BTreeSet::from([1, 3]));
+        // One branch alone may go by its author's name there.
+        assert_eq!(numbers(&both[..1], None), BTreeSet::from([1, 2, 3]));
+        let every: Vec<Known> = (1..=3).flat_map(known).collect();
+        assert_eq!(numbers(&every, None), BTreeSet::new());
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Links;
-use super::forks::some_forks;
 use super::repair::Withheld;
 use crate::ids::{Author, SiteId, SpaceId};
 use crate::log::entry::{Entry, Tip};
@@ -70,20 +69,17 @@ impl Links {
         };
         let mut entries = 0;
         let receipts = self.receipts_unless(cx, pull.space, &pull.receipts);
-        let (outcome, forks) = match &pull.have {
-            Have::Digest(digest) if *digest == logs.digest() => (Outcome::UpToDate, Vec::new()),
-            Have::Digest(_) => {
-                (Outcome::SendFrontier(logs.frontier().part_digests(salt)), Vec::new())
-            }
+        let outcome = match &pull.have {
+            Have::Digest(digest) if *digest == logs.digest() => Outcome::UpToDate,
+            Have::Digest(_) => Outcome::SendFrontier(logs.frontier().part_digests(salt)),
             Have::Frontier { .. } => {
-                let forks = some_forks(logs, salt);
                 let outcome;
                 (outcome, entries) = self.entries_for(cx, batch, pull)?;
-                (outcome, forks)
+                outcome
             }
-            Have::Lost(lost) => (cx.lost_entries(pull, lost)?, Vec::new()),
+            Have::Lost(lost) => cx.lost_entries(pull, lost)?,
         };
-        Ok((Answer { receipts, forks, ..Answer::of(outcome) }, entries))
+        Ok((Answer { receipts, ..Answer::of(outcome) }, entries))
     }
 
     /// The entries that a site with this frontier lacks, in journal order, within the budget, and how many they are.
@@ -185,6 +181,7 @@ impl Links {
         }
         let salt = self.random.bytes();
         let (mut answer, entries) = self.answer_to(cx, batch, pull, salt)?;
+        answer.forks = self.forks_for(cx, from, pull, salt);
         if cx.realms.network().is_some_and(|network| network.membership_space() == pull.space) {
             answer.invitations = self.invitations_for(cx, from, pull.shared)?;
         }

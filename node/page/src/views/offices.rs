@@ -20,8 +20,8 @@ use crate::sign_in::Viewer;
 use crate::texts::{Texts, say};
 use crate::trend::Trend;
 
-/// Entries that are read to count records and find the oldest, over all offices: some ten milliseconds. Where more are not
-/// confirmed, the view says that there are more.
+/// Entries of up to a KiB that are read to count records and find the oldest, over all offices: some ten milliseconds. Where
+/// more are not confirmed, the view says that there are more.
 const READ_MAX: usize = 500;
 /// Offices on the view; more are on the network's.
 const CARDS_MAX: usize = 200;

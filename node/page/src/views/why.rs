@@ -1,6 +1,6 @@
 //! What is not in step: each with its records, office, reason, since when, and what to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -21,6 +21,8 @@ use crate::texts::{Texts, say};
 
 /// Records of a cause that are shown at once; more are folded up.
 const OPEN_MAX: usize = 20;
+/// Records that are held against their schemas for a view, some ten milliseconds. It says where there are more.
+const CHECKED: &str = "5000";
 /// Causes whose first entry is looked up, for since when.
 const DATED_MAX: usize = 100;
 /// Causes that are shown; more of them nobody reads. The filters narrow them down.
@@ -29,11 +31,14 @@ const CAUSES_MAX: usize = 500;
 pub(super) async fn show(State(office): State<Arc<Office>>, viewer: Viewer, uri: Uri) -> Response {
     let asked = Fields::of_query(&uri);
     let (space, site, reason) = (asked.given("space"), asked.given("site"), asked.given("reason"));
-    let found: WhyResponse =
-        match office.ask.get(&path_with("/v1/status/why", &[("space", space)])).await {
-            Ok(found) => found,
-            Err(refused) => return layout::failed(&office, &viewer, Place::Why, &refused),
-        };
+    let found: WhyResponse = match office
+        .ask
+        .get(&path_with("/v1/status/why", &[("space", space), ("records_max", Some(CHECKED))]))
+        .await
+    {
+        Ok(found) => found,
+        Err(refused) => return layout::failed(&office, &viewer, Place::Why, &refused),
+    };
     let status = match office.status().await {
         Ok(status) => status,
         Err(refused) => return layout::failed(&office, &viewer, Place::Why, &refused),
@@ -81,18 +86,20 @@ async fn dated(
     causes: &[&DivergenceResponse],
     space: Option<&str>,
 ) -> Vec<Option<String>> {
+    // Sites that are behind alike have the first entry in common.
+    let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
     let mut dated = Vec::with_capacity(causes.len());
     for (number, cause) in causes.iter().enumerate() {
-        let entry = cause.first_entry.as_deref().filter(|_| number < DATED_MAX);
-        let since = match entry {
-            None => None,
-            Some(entry) => {
-                let path = path_with("/v1/log", &[("space", space), ("entry", Some(entry))]);
-                let log: Option<LogResponse> = office.ask.get(&path).await.ok();
-                log.and_then(|log| log.entries.into_iter().next()?.time)
-            }
+        let Some(entry) = cause.first_entry.as_deref().filter(|_| number < DATED_MAX) else {
+            dated.push(None);
+            continue;
         };
-        dated.push(since);
+        if !known.contains_key(entry) {
+            let path = path_with("/v1/log", &[("space", space), ("entry", Some(entry))]);
+            let log: Option<LogResponse> = office.ask.get(&path).await.ok();
+            known.insert(entry, log.and_then(|log| log.entries.into_iter().next()?.time));
+        }
+        dated.push(known.get(entry).cloned().flatten());
     }
     dated
 }

@@ -302,21 +302,38 @@ fn tip_answer(known: Known) -> LogTipResponse {
     }
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhyParams {
+    /// Hold no more than so many records against the schemas of their collections, some microseconds each: 1 to 100000,
+    /// 100000 if not given. `partial` names collections that have more.
+    records_max: Option<usize>,
+}
+
 /// What is not in step, and why.
 #[utoipa::path(
     get,
     path = "/v1/status/why",
     operation_id = "explain_status",
-    params(InSpace),
+    params(InSpace, WhyParams),
     responses((status = OK, description = "Reasons, sites and records.", body = WhyResponse)),
 )]
-pub(crate) async fn why(InSpace(handle): InSpace) -> Result<Json<WhyResponse>, ApiError> {
+pub(crate) async fn why(
+    InSpace(handle): InSpace,
+    Params(WhyParams { records_max }): Params<WhyParams>,
+) -> Result<Json<WhyResponse>, ApiError> {
+    let most = page::LOOKED_AT_MAX;
+    if let Some(found) = records_max.filter(|asked| !(1..=most).contains(asked)) {
+        let message = format!("records_max is {found}, expected 1 to {most}");
+        return Err(ApiError::new(Code::BadParameter, message));
+    }
+    let records_max = records_max.unwrap_or(most);
     let realm = handle.realm()?;
     let names = handle.names().await?;
     let members: Vec<_> = handle.sites().await?.into_iter().map(|site| site.site).collect();
     let own = handle.site();
     let receipts = handle.receipts_of(realm.main_space()).await?;
-    let records_max = page::bounds(0).scanned;
     let turn = turn().await?;
     let read = handle.read(move |journal, _| {
         let _turn = turn;

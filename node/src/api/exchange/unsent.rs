@@ -83,8 +83,8 @@ impl From<&Unsent> for UnsentCount {
 pub(crate) struct UnsentParams {
     /// By this site only: its name or id. `only_here` is about all.
     site: Option<String>,
-    /// Read no more than so many entries, which takes some microseconds each: records and bytes of the others are not
-    /// counted, and `has_more_records` is true. All, if not given.
+    /// Read no more than so many entries, which takes some microseconds each; one of several KiB counts for as many. Records
+    /// and bytes of the others are not counted, and `has_more_records` is true. All, if not given.
     read_max: Option<usize>,
 }
 

@@ -8,6 +8,7 @@ use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::extract::CURSOR_CHARS_MAX;
+use super::page::LOOKED_AT_MAX;
 use crate::api::{PAGE_RECORDS, PAGE_RECORDS_MAX};
 
 /// Most entries that a request can ask to have read: more than any journal holds.
@@ -63,6 +64,7 @@ fn schema(parameter: &Parameter, is_read: bool) -> Option<Object> {
         "site" | "ticket" => text(NO_CONTROL_CHARACTERS, NAME_CHARS_MAX),
         "limit" => number(1, PAGE_RECORDS_MAX as u64).default(Some(PAGE_RECORDS.into())),
         "read_max" => number(1, READ_MAX as u64),
+        "records_max" => number(1, LOOKED_AT_MAX as u64),
         "before" => text(BEFORE, ENTRY_CHARS_MAX),
         "entry" => text(ENTRY, ENTRY_CHARS_MAX),
         "after" => text(NO_CONTROL_CHARACTERS, CURSOR_CHARS_MAX),

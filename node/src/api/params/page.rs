@@ -5,7 +5,7 @@ use branchline_crdt::query::Bounds;
 /// A page ends after the record with which its fields pass this many bytes, however few records it has.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Records that one page looks at: a filter that lets few through ends a page early, after some tenths of a second.
-const LOOKED_AT_MAX: usize = 100_000;
+pub(crate) const LOOKED_AT_MAX: usize = 100_000;
 /// Records that one request puts in order or sums up, which takes all of them: some seconds.
 const SORTED_MAX: usize = 2_000_000;
 

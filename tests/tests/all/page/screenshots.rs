@@ -15,7 +15,14 @@ const WIDTH: u32 = 1120;
 fn pictures_of_all_views() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/docs/page");
     std::fs::create_dir_all(&folder).unwrap();
-    let scene = Scene::new();
+    let mut scene = Scene::new();
+    // A line that is down shows more than one that stands.
+    scene.north.stop();
+    for number in 2..43 {
+        let sale =
+            serde_json::json!({ "at": jiff::Timestamp::now().to_string(), "amount": number });
+        scene.head.run(["put", "sales", &format!("s{number}"), &sale.to_string()]).ok();
+    }
     let views: Vec<_> = VIEWS.into_iter().filter(|(name, _)| *name != "jobs").collect();
     pictures(&scene.link(), &views, &folder);
     let connected = Connected::new();

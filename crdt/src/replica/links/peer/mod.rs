@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::ids::{Author, SpaceId};
 use crate::log::frontier::{Known, Parts};
 use crate::protocol::Gossip;
+use crate::replica::links::forks::SentForks;
 use crate::replica::realms::spaces::Invited;
 use crate::store::Position;
 
@@ -33,6 +34,8 @@ pub(in crate::replica) struct Peer {
     pub(in crate::replica) notifications: BTreeMap<SpaceId, Notifications>,
     /// The spaces that it was last shown to be in.
     pub(in crate::replica) invited: Option<Invited>,
+    /// The proofs of forks that it was last sent, by space.
+    pub(in crate::replica) forks_sent: BTreeMap<SpaceId, SentForks>,
     /// How often it was shown that this site is a member, and when that may be again.
     shown: (u32, u64),
     pub(in crate::replica) exchange: Exchange,

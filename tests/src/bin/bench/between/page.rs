@@ -36,8 +36,9 @@ const ASKED: usize = 15;
 const SITES: usize = 100;
 /// Most records in conflict.
 const CONFLICTS: usize = 10_000;
-/// Open pages that follow.
+/// Open pages that follow, and how many of them are one person's.
 const PAGES: usize = 100;
+const PAGES_OF_ONE: usize = 25;
 /// How long they are watched, and how often something is written meanwhile.
 const WATCHED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -199,12 +200,12 @@ fn followed(bench: &Bench, browser: &Browser, head: &Office, north: &Office) -> 
     let shown = shown_after(bench, browser, north);
     let (cpu_before, memory_before) = (cpu_s(head), Gauge::of(head.pid()).memory_kib);
     let ends = Instant::now() + WATCHED;
-    let pages: Vec<_> = (0..PAGES)
-        .map(|_| {
-            let browser = browser.clone();
-            thread::spawn(move || browser.follow(ends))
-        })
-        .collect();
+    let people: Vec<Browser> = (0..PAGES / PAGES_OF_ONE).map(|_| Browser::open(head)).collect();
+    let open = |number: usize| {
+        let browser = people[number % people.len()].clone();
+        thread::spawn(move || browser.follow(ends))
+    };
+    let pages: Vec<_> = (0..PAGES).map(open).collect();
     bench.runtime.block_on(async {
         let mut client = Client::connect(north).await;
         let mut number = 0;
