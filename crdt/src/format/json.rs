@@ -1,7 +1,11 @@
 //! Reading JSON whose numbers keep all their digits.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Reads a part that is flattened into what surrounds it (`#[serde(flatten, deserialize_with = "...")]`).
@@ -20,6 +24,80 @@ where
     T::deserialize(Value::Object(fields)).map_err(D::Error::custom)
 }
 
+/// Checks that no object in a JSON text has one name twice, of which the parser would silently take the last. The error
+/// names it, with line and column; a text that is no JSON is an error as well.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn check_names(json: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::from_slice::<NamedOnce>(json).map(|NamedOnce| ())
+}
+
+/// Any JSON value whose names differ.
+struct NamedOnce;
+
+impl<'de> Deserialize<'de> for NamedOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Names)
+    }
+}
+
+struct Names;
+
+/// A name, where it lies if it has no escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Visitor<'de> for Names {
+    type Value = NamedOnce;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<NamedOnce, A::Error> {
+        let mut names: BTreeSet<Name<'de>> = BTreeSet::new();
+        while let Some(name) = fields.next_key::<Name<'de>>()? {
+            if names.contains(&name) {
+                return Err(A::Error::custom(format!("the name {:?} is there twice", name.0)));
+            }
+            names.insert(name);
+            fields.next_value::<NamedOnce>()?;
+        }
+        Ok(NamedOnce)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<NamedOnce, A::Error> {
+        while values.next_element::<NamedOnce>()?.is_some() {}
+        Ok(NamedOnce)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<NamedOnce, E> {
+        Ok(NamedOnce)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -36,6 +114,24 @@ mod tests {
     #[serde(tag = "kind")]
     enum Inner {
         Change { seq: u64, fields: Map<String, Value> },
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_found_wherever_it_stands() {
+        for good in [
+            r#"{"a":1,"b":{"a":2},"c":[{"a":1.5},{"a":1e400}]}"#,
+            r#"[{"a":null},{"a":true},"a",-3]"#,
+            "12345678901234567890123.5",
+        ] {
+            check_names(good.as_bytes()).unwrap();
+        }
+        for bad in
+            [r#"{"a":1,"a":1}"#, r#"{"m":{"x":1,"x":2}}"#, r#"[1,{"l":[{"a":1,"\u0061":2}]}]"#]
+        {
+            let error = check_names(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("is there twice at line 1 column"), "{bad}: {error}");
+        }
+        assert!(check_names(b"{").is_err());
     }
 
     #[test]

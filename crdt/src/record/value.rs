@@ -235,6 +235,10 @@ fn timestamp_to_text(ms: i64) -> Option<String> {
 
 /// Reads an RFC 3339 timestamp, with any offset, as milliseconds since 1970; finer digits are cut off.
 pub(crate) fn timestamp_from_text(text: &str) -> Option<i64> {
+    // A leap second would become the second before it.
+    if text.contains(":60") {
+        return None;
+    }
     // Not as a `jiff::Timestamp`, whose last one is 9999-12-30T22:00:00Z.
     let pieces = Pieces::parse(text).ok()?;
     let offset = pieces.to_numeric_offset()?;

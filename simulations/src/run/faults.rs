@@ -96,11 +96,11 @@ impl Run<'_> {
             }
             FaultKind::JoinLate { offices } => {
                 for office in offices {
-                    self.world.link_with(0, office, self.scenario.quality);
-                    self.world.invite(0, office, Role::Writer);
-                    let knows =
-                        self.world.replica(office).is_some_and(|r| r.realms().network().is_some());
-                    if !knows {
+                    if !self.knows_network(office) {
+                        self.world.link_with(0, office, self.scenario.quality);
+                        self.world.invite(0, office, Role::Writer);
+                    }
+                    if !self.knows_network(office) {
                         self.agenda.plan(self.now_ms() + INVITE_AGAIN_MS, Action::Begin(index));
                     }
                 }
@@ -189,15 +189,20 @@ impl Run<'_> {
         }
     }
 
-    /// An office whose backup is from before it joined is given another ticket, as its people would ask for one.
+    /// Whether an office runs, and knows its network, if only by a ticket.
+    fn knows_network(&self, office: SiteIndex) -> bool {
+        self.world.replica(office).is_some_and(|replica| replica.realms().network().is_some())
+    }
+
+    /// An office whose backup is from before it joined is given another ticket once it runs, as its people would ask for
+    /// one.
     fn join_again(&mut self, office: SiteIndex) {
-        let Some(replica) = self.world.replica(office) else { return };
         let has_joined = |occurrence: &Occurrence| {
             matches!(&occurrence.kind, FaultKind::JoinLate { offices } if offices.contains(&office))
                 && occurrence.begins_ms <= self.now_ms()
         };
         let joining = self.occurrences.iter().position(has_joined);
-        if let (None, Some(index)) = (replica.realms().network(), joining) {
+        if let (false, Some(index)) = (self.knows_network(office), joining) {
             self.agenda.plan(self.now_ms() + INVITE_AGAIN_MS, Action::Begin(index));
         }
     }

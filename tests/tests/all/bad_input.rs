@@ -39,6 +39,27 @@ fn wrong_json_names_the_place() {
     refused(&head, &["put", "products", "tea", "{\"price\": }"], &["line 1", "column 11"]);
     refused(&head, &["put", "products", "tea", "[1, 2]"], &["object"]);
     refused(&head, &["patch", "products", "tea", "{}"], &["tea"]);
+    let twice = "{\"a\": 1, \"m\": {\"x\": 1, \"x\": 2}}";
+    refused(&head, &["put", "products", "tea", twice], &["\"x\" is there twice", "column"]);
+}
+
+#[test]
+fn a_path_has_one_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = running(folder.path());
+    let (address, token) = head.api();
+    for (path, found) in [("%zz", "%zz"), ("a%2", "%2"), ("%", "%"), ("100%25%", "%")] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "PUT /v1/records/products/{path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}",
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+        assert!(answer.contains(&format!("{found:?}").replace('"', "\\\"")), "{path}: {answer}");
+    }
 }
 
 #[test]

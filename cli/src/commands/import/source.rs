@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use branchline_crdt::format::json;
 use branchline_crdt::record::check_record_id;
 use serde_json::{Map, Value};
 
@@ -9,12 +10,16 @@ use super::csv::{CsvRows, Shape};
 use super::ids;
 use super::input::{Input, InputReader};
 use super::json::{JsonRow, JsonRows};
-use super::kinds::infer::{Kinds, of_json};
+use super::kinds::infer::{Kinds, addition, of_json};
 use super::reading::Form;
 use super::rows::RawRow;
 use super::survey::{Survey, cell, open_csv, open_json, unreadable};
 use crate::commands::records::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
+use crate::output::visible;
+
+/// Fields that are named where the id's is not among them.
+const NAMES_SHOWN: usize = 8;
 
 /// A row of the input.
 pub(crate) struct Row {
@@ -122,11 +127,22 @@ impl<'a> Source<'a> {
     }
 
     fn of_text(&self, text: &str) -> Result<(String, Map<String, Value>), String> {
-        let parsed: Result<Map<String, Value>, _> = serde_json::from_str(text);
+        let parsed: Result<Map<String, Value>, _> =
+            json::check_names(text.as_bytes()).and_then(|()| serde_json::from_str(text));
         let mut fields = parsed.map_err(|error| {
             // The row's number in the file is given beside it.
             format!("no JSON object: {error}").replace(" at line 1 column ", " at column ")
         })?;
+        if let Some(name) = addition(&fields) {
+            let instead = "the same file again would add once more: write the number, or `branchline patch` each";
+            return Err(format!("{name} adds to a counter; {instead}"));
+        }
+        if !self.survey.id.iter().any(|name| fields.contains_key(name)) {
+            let names: Vec<String> =
+                fields.keys().take(NAMES_SHOWN).map(|it| visible(it)).collect();
+            let (id, names) = (self.survey.id.join(","), names.join(", "));
+            return Err(format!("there is no field {id}; the first fields are {names}"));
+        }
         let id = self.id(|name| match fields.get(name) {
             Some(Value::String(id)) => Ok(Cow::from(id)),
             Some(Value::Number(id)) if !id.as_str().contains(['e', 'E']) => Ok(id.as_str().into()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use branchline_crdt::format::json;
 use serde_json::{Map, Value};
 
 use super::csv::dialect::{Dialect, column_name};
@@ -11,7 +12,7 @@ use super::input::lines::{Lines, LinesError};
 use super::input::{Input, InputReader};
 use super::json::{JsonForm, JsonRows, Values};
 use super::kinds::columns::{Column, ColumnGuess, columns};
-use super::kinds::infer::{Inferred, JsonGuess, Kinds};
+use super::kinds::infer::{Inferred, JsonGuess, Kinds, addition};
 use super::reading::{Form, Reading};
 use crate::commands::records::cells::{Cell, ID_COLUMN, unmarked};
 use crate::error::CliError;
@@ -158,7 +159,7 @@ fn of_csv(input: &Input, reading: Reading, dialect: Dialect, id: &str) -> Result
             }
         }
     }
-    let columns = columns(&guesses, reading.decimal);
+    let columns = columns(&guesses, reading.decimal, dialect.delimiter);
     let unnamed =
         header.iter().zip(&columns).position(|(name, column)| name.is_empty() && !column.is_empty);
     if let Some(index) = unnamed {
@@ -218,6 +219,15 @@ fn of_json(input: &Input, reading: Reading, form: JsonForm, id: &str) -> Result<
     while let Some(row) = rows.next().map_err(|error| unreadable(input, &error))? {
         let fields: Result<Map<String, Value>, _> = serde_json::from_str(&row.text);
         let (Ok(fields), None) = (fields, row.error) else { continue };
+        // Rows that will be set aside say nothing of the others.
+        let is_there = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+        let has_id = is_there(id) || id.split(',').any(is_there);
+        let is_set_aside = !has_id
+            || addition(&fields).is_some()
+            || json::check_names(row.text.as_bytes()).is_err();
+        if is_set_aside {
+            continue;
+        }
         for (name, value) in fields {
             if name != ID_COLUMN {
                 guesses.entry(name).or_default().observe(&value);

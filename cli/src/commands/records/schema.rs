@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use axum::http::Method;
+use branchline_crdt::format::json;
 use branchline_node::api::SchemasResponse;
 use serde_json::{Map, Value};
 
@@ -92,7 +93,8 @@ fn parse(file: &Path, text: &str) -> Result<Vec<CollectionSchema>, CliError> {
     let schemas: Map<String, Value> = if is_toml {
         toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
     } else {
-        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?
+        let read = json::check_names(text.as_bytes()).and_then(|()| serde_json::from_str(text));
+        read.map_err(|error| wrong(error.to_string()))?
     };
     let flat = |(collection, fields): (String, Value)| {
         let Value::Object(fields) = fields else {

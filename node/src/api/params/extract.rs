@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
+use branchline_crdt::format::json;
 use branchline_crdt::record::{check_collection, check_record_id};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +38,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = body::read(request).await?;
         values::check(&bytes)?;
         // The error's text ends in line and column.
-        serde_json::from_slice(&bytes).map(|Object(value)| Self(value)).map_err(|error| {
+        let read = json::check_names(&bytes).and_then(|()| serde_json::from_slice(&bytes));
+        read.map(|Object(value)| Self(value)).map_err(|error| {
             ApiError::new(Code::BadJson, format!("the body is not the JSON expected here: {error}"))
         })
     }
@@ -209,11 +211,24 @@ where
     T: DeserializeOwned + Send,
     S: Send + Sync,
 {
+    let bad = |what: String| {
+        ApiError::new(Code::BadParameter, what).hint("names in a path are UTF-8, percent-encoded")
+    };
+    if let Some(found) = half_encoded(parts.uri.path()) {
+        return Err(bad(format!("{found:?} in the path is no percent-encoded byte")));
+    }
     let found = Path::<T>::from_request_parts(parts, state).await;
-    found.map_err(|rejection| {
-        ApiError::new(Code::BadParameter, rejection.body_text())
-            .hint("names in a path are UTF-8, percent-encoded")
-    })
+    found.map_err(|rejection| bad(rejection.body_text()))
+}
+
+/// The first percent sign of a path that begins no encoded byte, with what follows it. Decoded leniently, two paths would lead
+/// to one record.
+fn half_encoded(path: &str) -> Option<&str> {
+    let is_encoded =
+        |rest: &str| rest.len() >= 3 && rest.as_bytes()[1..3].iter().all(u8::is_ascii_hexdigit);
+    let signs = path.match_indices('%').map(|(at, _)| &path[at..]);
+    let found = signs.into_iter().find(|rest| !is_encoded(rest))?;
+    Some(found.char_indices().nth(3).map_or(found, |(end, _)| &found[..end]))
 }
 
 /// How many records a page is to have, by what was asked.

@@ -1,6 +1,7 @@
 //! Many records in one request, each in a transaction of its own.
 
 use axum::Json;
+use branchline_crdt::format::json;
 use branchline_crdt::record::Edit;
 use branchline_crdt::replica::{LocalTransaction, RecordEdit, WriteError};
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,8 @@ pub(crate) async fn import(
             let message = format!("the body has more than {IMPORT_LINES_MAX} lines");
             return Err(ApiError::new(Code::BodyTooLarge, message));
         }
-        match serde_json::from_slice(line) {
+        let read = json::check_names(line).and_then(|()| serde_json::from_slice(line));
+        match read {
             Ok(Object(ImportLine { id, fields })) => {
                 numbers.push(number);
                 ids.push(id.clone());

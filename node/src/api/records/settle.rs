@@ -15,6 +15,12 @@ use utoipa::ToSchema;
 use super::conflicts::{self, ConflictResponse, Naming};
 use crate::api::error::{ApiError, Code};
 use crate::api::params::extract::{InSpace, JsonBody, page_records};
+use crate::api::params::named::find_keys;
+
+/// A value that is there, null too.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
 
 /// Which conflicts are to be settled, and how: by exactly one of `take_site`, `take_shown` and `value`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -38,7 +44,7 @@ pub struct SettleRequest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub take_shown: bool,
     /// Take this value; with `field`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Only if the record is of this version, which the list of conflicts tells; with `id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +175,9 @@ pub(crate) async fn settle(
 ) -> Result<Json<SettleResponse>, ApiError> {
     request.check()?;
     let choice = request.choice()?;
+    if let Choice::Site(site) = &choice {
+        find_keys(&handle.replica_status().await?, site)?;
+    }
     let version = request.if_match.as_deref().map(version).transpose()?;
     let limit = page_records(request.limit)?;
     let after = request.after.as_deref().map(conflicts::parse_after).transpose()?;

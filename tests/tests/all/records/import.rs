@@ -182,3 +182,55 @@ fn deleted_records_come_back_only_where_that_is_asked_for() {
     let said = shell.run("B import goods old.csv --id id --undelete").ok();
     assert!(said.contains("2 unchanged"), "{said}");
 }
+
+#[test]
+fn money_between_semicolons_is_asked_for_where_a_point_may_separate_thousands() {
+    let shell = Shell::new();
+    shell.file("z.csv", "k;p\n1;1.234,5\n2;2.000;x\n3;3,25\n");
+    shell.run("B import rz z.csv --id k").fails(1);
+    assert_eq!(shell.record("rz/1")["p"], "1234.5");
+    let mended = shell.read("z.csv.rejected.csv").replace(";x", "");
+    shell.file("mended.csv", mended);
+    let asked = shell.run("B import rz mended.csv --id k").fails(1);
+    assert!(asked.contains("--decimal"), "{asked}");
+    assert!(shell.read("mended.csv.rejected.reasons.txt").contains("2.000 or 2000"));
+    shell.run("B import rz mended.csv --id k --decimal ,").ok();
+    assert_eq!(shell.record("rz/2")["p"], "2000");
+    // Where another number shows what stands before a fraction, nobody is asked.
+    shell.file("point.csv", "k;p;q\n1;1.234;0.5\n");
+    shell.run("B import ry point.csv --id k").ok();
+    assert_eq!(shell.record("ry/1")["p"], "1.234");
+}
+
+#[test]
+fn what_a_row_says_twice_or_would_add_again_is_set_aside_and_declares_nothing() {
+    let shell = Shell::new();
+    shell.file(
+        "twice.jsonl",
+        "{\"id\":\"1\",\"a\":1,\"a\":2}\n{\"id\":\"2\",\"m\":{\"x\":1,\"x\":2}}\n",
+    );
+    shell.run("B import w twice.jsonl --id id").fails(1);
+    let reasons = shell.read("twice.jsonl.rejected.reasons.txt");
+    assert_eq!(reasons.matches("is there twice").count(), 2, "{reasons}");
+    shell.file("adds.jsonl", "{\"id\":\"1\",\"n\":{\"$inc\":5}}\n");
+    shell.run("B import w adds.jsonl --id id").fails(1);
+    assert!(shell.read("adds.jsonl.rejected.reasons.txt").contains("adds to a counter"));
+    shell.file("nested.json", "{\"data\":[{\"id\":\"1\",\"a\":1}]}");
+    shell.run("B import w nested.json --id id").fails(1);
+    let reasons = shell.read("nested.json.rejected.reasons.txt");
+    assert!(reasons.contains("no field id; the first fields are data"), "{reasons}");
+    // None of them has said what kind a field is.
+    shell.file("right.jsonl", "{\"id\":\"1\",\"data\":\"text\",\"a\":\"b\",\"n\":7,\"m\":\"c\"}\n");
+    shell.run("B import w right.jsonl --id id").ok();
+    assert_eq!(shell.record("w/1"), json!({"id": "1", "data": "text", "a": "b", "n": 7, "m": "c"}));
+}
+
+#[test]
+fn a_time_that_would_become_another_is_set_aside() {
+    let shell = Shell::new();
+    shell.file("t.csv", "id,ts\n1,46053\n2,2016-12-31T23:59:60Z\n3,2026-01-31T12:00:00Z\n");
+    shell.run("B import w t.csv --id id --types ts=timestamp").fails(1);
+    let reasons = shell.read("t.csv.rejected.reasons.txt");
+    assert!(reasons.contains("\"46053\"") && reasons.contains("23:59:60"), "{reasons}");
+    assert_eq!(shell.record("w/3")["ts"], "2026-01-31T12:00:00.000Z");
+}

@@ -163,3 +163,24 @@ fn what_is_written_while_many_are_settled_is_never_overwritten() {
     }
     assert!(conflicts(&head, &[]).is_empty());
 }
+
+#[test]
+fn a_field_is_settled_to_null_and_no_unknown_site_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut head, mut north) = Office::pair(PROGRAM, folder.path());
+    head.run(["put", "products", "tea", r#"{"price": 1}"#]).ok();
+    converge(&[&head, &north]);
+    let (null, other) = (r#"{"price": null}"#, r#"{"price": 2}"#);
+    apart(
+        &mut head,
+        &mut north,
+        [&["put", "products", "tea", null], &["put", "products", "tea", other]],
+    );
+    for record in [&["tea"][..], &[]] {
+        let settle = [&["settle", "products"], record, &["--take-site", "nosuch"]].concat();
+        assert!(head.run(settle).fails(1).contains("nosuch"), "{record:?}");
+    }
+    head.run(["settle", "products", "tea", "price", "--value", "null"]).ok();
+    assert_eq!(json(&head.run(["get", "products", "tea"]).ok())["price"], Value::Null);
+    assert!(conflicts(&head, &[]).is_empty());
+}

@@ -88,12 +88,19 @@ impl ColumnGuess {
     }
 }
 
-/// Decides how each column is read.
-pub(crate) fn columns(guesses: &[ColumnGuess], asked: Option<DecimalMark>) -> Vec<Column> {
+/// Decides how each column is read. `delimiter`: what separates them, which is a semicolon where commas stand in numbers.
+pub(crate) fn columns(
+    guesses: &[ColumnGuess],
+    asked: Option<DecimalMark>,
+    delimiter: char,
+) -> Vec<Column> {
     let mut columns: Vec<Column> = guesses.iter().map(|guess| guess.column(asked)).collect();
     let has_comma = columns.iter().any(Column::has_decimal_comma);
-    if has_comma && asked.is_none() {
-        // Beside decimal commas 1.234 may be a thousand and more.
+    let has_point = columns.iter().zip(guesses).any(|(column, guess)| {
+        column.kind == Kind::Decimal && column.style.is_none() && !guess.numbers.may_be_thousands()
+    });
+    if (has_comma || delimiter == ';' && !has_point) && asked.is_none() {
+        // 1.234 may be a thousand and more.
         for (column, guess) in columns.iter_mut().zip(guesses) {
             if column.kind == Kind::Decimal
                 && column.style.is_none()
@@ -136,6 +143,13 @@ impl Column {
             | Kind::List
             | Kind::Map => cell.into(),
         };
+        let is_number = matches!(kind, Kind::Integer | Kind::Counter | Kind::Float | Kind::Decimal);
+        if is_number && self.ambiguous.is_some() && cell.contains('.') {
+            let thousands = cell.replace('.', "");
+            return Err(format!(
+                "{name} is {cell:?}, which may be {cell} or {thousands}; --decimal says what stands before a fraction"
+            ));
+        }
         of_cell(name, kind, &cell).map_err(|error| match &self.ambiguous {
             Some(_) => format!("{error}; --decimal says what stands before a fraction"),
             None => error,
@@ -153,7 +167,7 @@ mod tests {
     fn column(cells: &[&str], asked: Option<DecimalMark>) -> Column {
         let mut guess = ColumnGuess::new();
         cells.iter().for_each(|cell| guess.observe(cell));
-        columns(&[guess], asked).remove(0)
+        columns(&[guess], asked, ',').remove(0)
     }
 
     #[test]
@@ -183,11 +197,27 @@ mod tests {
         let mut guesses = [ColumnGuess::new(), ColumnGuess::new()];
         guesses[0].observe("1,5");
         guesses[1].observe("1.234");
-        let found = columns(&guesses, None);
+        let found = columns(&guesses, None, ',');
         assert_eq!(found[1].kind, Kind::String);
         assert_eq!(found[1].ambiguous.as_deref(), Some("1.234"));
         guesses[1].observe("1.5");
-        assert_eq!(columns(&guesses, None)[1].kind, Kind::Decimal);
+        assert_eq!(columns(&guesses, None, ',')[1].kind, Kind::Decimal);
+    }
+
+    #[test]
+    fn between_semicolons_a_point_may_separate_thousands_unless_another_number_shows_it_does_not() {
+        let mut guesses = [ColumnGuess::new(), ColumnGuess::new()];
+        guesses[0].observe("7");
+        guesses[1].observe("2.000");
+        assert_eq!(columns(&guesses, None, ',')[1].kind, Kind::Decimal);
+        let found = columns(&guesses, None, ';');
+        let refused = found[1].value("price", Kind::Decimal, "2.000").unwrap_err();
+        assert!(refused.contains("2.000 or 2000; --decimal"), "{refused}");
+        assert_eq!(found[1].value("price", Kind::Decimal, "7"), Ok(json!("7")));
+        let asked = columns(&guesses, Some(DecimalMark::Comma), ';');
+        assert_eq!(asked[1].value("price", Kind::Decimal, "2.000"), Ok(json!("2000")));
+        guesses[0].observe("3.5");
+        assert_eq!(columns(&guesses, None, ';')[1].kind, Kind::Decimal);
     }
 
     #[test]

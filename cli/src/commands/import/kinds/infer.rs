@@ -169,12 +169,22 @@ pub(crate) fn kinds_of_schema(schema: &Map<String, Value>) -> Kinds {
     schema.iter().filter_map(kind).collect()
 }
 
+/// The years that RFC 3339 writes, in ms since 1970: 0000 to 9999.
+const FIRST_MS: i64 = -62_167_219_200_000;
+const LAST_MS: i64 = 253_402_300_799_999;
+
 /// What a cell of a CSV file becomes.
 pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, String> {
     let wrong = || format!("{name} is {cell:?}, expected {kind}");
     match kind {
-        // A moment that no calendar names is written as its milliseconds.
-        Kind::Timestamp => Ok(cell.parse::<i64>().map_or_else(|_| cell.into(), Value::from)),
+        Kind::Timestamp => match cell.parse::<i64>() {
+            // A moment that no calendar names is exported as its milliseconds. Other numbers count days, or seconds.
+            Ok(ms) if (FIRST_MS..=LAST_MS).contains(&ms) => {
+                Err(format!("{}, such as 2026-01-31T12:00:00Z", wrong()))
+            }
+            Ok(ms) => Ok(ms.into()),
+            Err(_) => Ok(cell.into()),
+        },
         Kind::String | Kind::Text | Kind::Bytes | Kind::Datetime => Ok(cell.into()),
         Kind::Integer | Kind::Counter => cell.parse::<i64>().map(Value::from).map_err(|_| wrong()),
         Kind::Float => match cell.parse::<f64>() {
@@ -193,6 +203,14 @@ pub(crate) fn of_cell(name: &str, kind: Kind, cell: &str) -> Result<Value, Strin
             Ok(_) | Err(_) => Err(wrong()),
         },
     }
+}
+
+/// A field that adds to a counter instead of holding a number.
+pub(crate) fn addition(fields: &Map<String, Value>) -> Option<&str> {
+    fn adds(value: &Value) -> bool {
+        value.as_object().is_some_and(|map| map.contains_key("$inc") || map.values().any(adds))
+    }
+    fields.iter().find(|(_, value)| adds(value)).map(|(name, _)| name.as_str())
 }
 
 /// What a field of a JSON lines file becomes: a decimal may stand there as a number, with all its digits.
