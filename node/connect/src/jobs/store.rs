@@ -11,6 +11,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Memory for pages of the file, in KiB: what changes together.
 const CACHE_KIB: &str = "-16384";
 
+/// Rows on their way from the driver's thread: as many as are asked for at a time, so that it does not wait.
+const ROWS_UNDER_WAY_MAX: usize = 2_000;
+
 /// What a file holds, and what it is called.
 #[derive(Debug)]
 pub struct Form {
@@ -102,6 +105,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("cache_size", CACHE_KIB)
+            .row_buffer_size(ROWS_UNDER_WAY_MAX)
             .disable_statement_logging();
         let failed = |source| StoreError::Sqlite { what: form.what, path: path.clone(), source };
         let folder = path.parent().filter(|folder| !folder.exists()).map_or(Ok(()), private_folder);

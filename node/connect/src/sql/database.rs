@@ -228,6 +228,11 @@ pub trait Database: Send {
         None
     }
 
+    /// Whether a writer may be refused, or wait, while the bridge reads: a SQLite file without WAL.
+    fn reads_hinder_writers(&self) -> bool {
+        false
+    }
+
     /// How many notes wait, counted up to 1,000,000.
     async fn notes_waiting(&mut self) -> Result<u64, DbError>;
 

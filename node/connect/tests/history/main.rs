@@ -12,6 +12,7 @@ mod servers;
 
 mod application;
 mod story;
+mod trade;
 
 use branchline_connect::sql::worker::trial::BridgeMistake;
 use story::{Outcome, World};
@@ -64,6 +65,16 @@ async fn postgres_and_a_collection_end_as_one_whatever_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_and_a_collection_end_as_one_whatever_is_killed() {
     try_histories(application::Engine::MariaDb).await;
+}
+
+/// B16.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_trade_unique_values_do_so_in_every_database() {
+    use application::Engine;
+    for engine in [Engine::Sqlite, Engine::Postgres, Engine::MariaDb] {
+        let Some(world) = World::new(engine).await else { continue };
+        world.trade().await;
+    }
 }
 
 /// A mistake shows in some histories only, so this takes minutes.

@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 /// Two offices, of which the first has a database.
 pub(crate) struct World {
     engine: Engine,
-    head: Office,
+    pub(super) head: Office,
     branch: Office,
     histories: AtomicU32,
 }
@@ -58,7 +58,7 @@ impl World {
         Some(Self { engine, head, branch, histories: AtomicU32::new(0) })
     }
 
-    async fn place(&self, table: &str) -> Place {
+    pub(super) async fn place(&self, table: &str) -> Place {
         let create = |kinds: &str| {
             let counted = COUNTED.map(|id| format!("({id}, 'counted', '1.00', {BEGINNING}, NULL)"));
             format!(

@@ -180,6 +180,10 @@ impl SqliteDatabase {
         table: &Bound,
         keys: &[Key],
     ) -> Result<(), DbError> {
+        if !table.is_captured {
+            // It has no triggers.
+            return Ok(());
+        }
         let mut conditions = Vec::new();
         let texts: Vec<String> = (1..=table.key.len())
             .map(|number| {

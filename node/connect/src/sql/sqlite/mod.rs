@@ -46,8 +46,10 @@ pub struct SqliteDatabase {
     key_lengths: BTreeMap<u32, usize>,
     /// `PRAGMA data_version` as it was last: it moves when another connection has committed.
     seen: Option<i64>,
-    /// When another connection was last seen to have written; at first, when the file was opened.
+    /// When another connection was last seen to have written; at first, when anybody has.
     others_wrote: Instant,
+    /// Whether the file is in WAL mode, so that readers and the writer do not wait for each other.
+    has_wal: bool,
     /// Whether notes may be there though it has not moved: left over, or made by our own writes.
     may_have_notes: bool,
     /// The greatest number of a note before the write that is under way.
@@ -75,11 +77,14 @@ impl SqliteDatabase {
             let what = "a SQLite file has no password: remove password_file";
             return Err(error(DbErrorClass::Config, what));
         }
+        let session = SqliteSession::open(url).await?;
+        let written_ago = session.written_ago();
         Ok(Self {
-            session: SqliteSession::open(url).await?,
             key_lengths: BTreeMap::new(),
             seen: None,
-            others_wrote: Instant::now(),
+            others_wrote: Instant::now().checked_sub(written_ago).unwrap_or_else(Instant::now),
+            has_wal: false,
+            session,
             may_have_notes: true,
             note_before: 0,
             conflict_clauses: BTreeMap::new(),
@@ -94,6 +99,13 @@ impl SqliteDatabase {
     fn forget_schema(&mut self) {
         self.conflict_clauses.clear();
         self.has_deferred_keys = None;
+    }
+
+    /// Takes note of the file's journal mode, which the application may change.
+    async fn look_at_journal(&mut self) -> Result<(), DbError> {
+        let sql = "SELECT j.journal_mode = 'wal' FROM pragma_journal_mode AS j";
+        self.has_wal = self.session.number(sql, Vec::new()).await? == Some(1);
+        Ok(())
     }
 
     fn remember(&mut self, tables: &[Bound]) {
@@ -126,7 +138,8 @@ impl Database for SqliteDatabase {
         self.may_have_notes = true;
         self.schema = None;
         self.forget_schema();
-        self.session.reopen().await
+        self.session.reopen().await?;
+        self.look_at_journal().await
     }
 
     async fn shape(&mut self, table: &str) -> Result<Option<TableShape>, DbError> {
@@ -143,6 +156,7 @@ impl Database for SqliteDatabase {
             self.schema = version;
             self.forget_schema();
         }
+        self.look_at_journal().await?;
         Ok(version.unwrap_or(0).to_string())
     }
 
@@ -188,10 +202,12 @@ impl Database for SqliteDatabase {
     async fn has_notes(&mut self) -> Result<bool, DbError> {
         self.session.check_file()?;
         let version = self.session.number("PRAGMA data_version", Vec::new()).await?;
-        if version != self.seen {
-            self.others_wrote = Instant::now();
-        } else if !self.may_have_notes {
+        if version == self.seen && !self.may_have_notes {
             return Ok(false);
+        }
+        // A new connection counts from a number of its own.
+        if version != self.seen && self.seen.is_some() {
+            self.others_wrote = Instant::now();
         }
         // Asked after the version: what is committed in between moves it again.
         let sql = "SELECT EXISTS (SELECT 1 FROM branchline_outbox)";
@@ -202,6 +218,10 @@ impl Database for SqliteDatabase {
 
     fn quiet_for(&self) -> Option<Duration> {
         Some(self.others_wrote.elapsed())
+    }
+
+    fn reads_hinder_writers(&self) -> bool {
+        !self.has_wal
     }
 
     async fn notes_waiting(&mut self) -> Result<u64, DbError> {

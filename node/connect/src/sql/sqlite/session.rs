@@ -16,8 +16,8 @@ use crate::sql::database::{DbError, DbErrorClass};
 /// longer is waited for by trying again.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Rows on their way from the driver's thread: enough that it rarely waits, few enough to be no memory to speak of.
-const ROWS_UNDER_WAY_MAX: usize = 256;
+/// Rows on their way from the driver's thread: as many as are asked for at a time, so that it does not wait.
+const ROWS_UNDER_WAY_MAX: usize = 2_000;
 
 /// A connection, or the lack of one after an error.
 #[derive(Debug)]
@@ -76,6 +76,15 @@ impl SqliteSession {
         };
         self.connection = Some(connection);
         Ok(())
+    }
+
+    /// How long ago anybody has written the file, as far as its times say.
+    pub(super) fn written_ago(&self) -> Duration {
+        let mut beside = self.path.clone().into_os_string();
+        beside.push("-wal");
+        let files = [self.path.clone(), beside.into()];
+        let ago = |path: &PathBuf| path.metadata().ok()?.modified().ok()?.elapsed().ok();
+        files.iter().filter_map(ago).min().unwrap_or_default()
     }
 
     /// Whether there is a connection.

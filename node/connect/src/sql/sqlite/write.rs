@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::SqliteDatabase;
 use super::error::error;
-use super::sql::{self, KEYS_PER_STATEMENT_MAX, rows_per_write};
+use super::sql::{self, rows_per_write};
 use crate::sql::cell::{Cell, Key};
 use crate::sql::database::{DbError, DbErrorClass, Insert, Mark, Update};
 use crate::sql::shape::{Bound, ColumnType};
@@ -32,40 +32,63 @@ impl SqliteDatabase {
         table: &Bound,
         rows: &[Insert],
     ) -> Result<Vec<Key>, DbError> {
-        let is_or_abort = self.is_or_abort(table).await?;
         let mut there = Vec::new();
         // Rows with values for the same columns go together.
         let mut groups: BTreeMap<Vec<usize>, Vec<&Insert>> = BTreeMap::new();
-        for piece in rows.chunks(KEYS_PER_STATEMENT_MAX) {
-            let keys: Vec<Key> = piece.iter().map(|row| row.key.clone()).collect();
-            let present = self.present(table, &keys).await?;
-            for (row, is_present) in piece.iter().zip(present) {
-                if is_present {
-                    there.push(row.key.clone());
-                    continue;
-                }
-                let given = row.row.iter().enumerate().filter(|(_, cell)| cell.is_some());
-                groups.entry(given.map(|(index, _)| index).collect()).or_default().push(row);
-            }
+        for row in rows {
+            let given = row.row.iter().enumerate().filter(|(_, cell)| cell.is_some());
+            groups.entry(given.map(|(index, _)| index).collect()).or_default().push(row);
         }
         for (columns, rows) in groups {
             // `DEFAULT VALUES` makes one row.
             let most = if columns.is_empty() { 1 } else { rows_per_write(columns.len()) };
             for piece in rows.chunks(most) {
-                let values = piece.iter().flat_map(|row| row.row.iter().flatten().cloned());
-                let sql = sql::insert(table, &columns, piece.len(), is_or_abort);
-                let written = match self.session.run(&sql, values.collect()).await {
-                    Ok(written) => written,
-                    Err(refused) => return Err(self.insert_refused(table, piece, refused).await),
+                let Err(refused) = self.insert_piece(table, &columns, piece).await else {
+                    continue;
                 };
-                if written != piece.len() as u64 {
-                    let what = "the row was not taken: a trigger of the application ignores it";
-                    return Err(error(DbErrorClass::Row, what));
+                // Mostly no row is there, so that is asked only now. A statement that is refused leaves nothing behind, but one
+                // of which the application's triggers have ignored a part (which has no code).
+                let keys: Vec<Key> = piece.iter().map(|row| row.key.clone()).collect();
+                let is_undone = !refused.code.is_empty() || keys.len() == 1;
+                let present = if refused.class == DbErrorClass::Row && is_undone {
+                    self.present(table, &keys).await?
+                } else {
+                    Vec::new()
+                };
+                if !present.contains(&true) {
+                    return Err(self.insert_refused(table, piece, refused).await);
+                }
+                let (is_there, is_absent): (Vec<_>, Vec<_>) =
+                    piece.iter().copied().zip(present).partition(|(_, is_present)| *is_present);
+                there.extend(is_there.into_iter().map(|(row, _)| row.key.clone()));
+                let absent: Vec<&Insert> = is_absent.into_iter().map(|(row, _)| row).collect();
+                if let Err(refused) = self.insert_piece(table, &columns, &absent).await {
+                    return Err(self.insert_refused(table, &absent, refused).await);
                 }
             }
         }
         self.remember_written(table, rows.iter().map(|row| &row.key)).await?;
         Ok(there)
+    }
+
+    async fn insert_piece(
+        &mut self,
+        table: &Bound,
+        columns: &[usize],
+        rows: &[&Insert],
+    ) -> Result<(), DbError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let is_or_abort = self.is_or_abort(table).await?;
+        let values = rows.iter().flat_map(|row| row.row.iter().flatten().cloned());
+        let sql = sql::insert(table, columns, rows.len(), is_or_abort);
+        let written = self.session.run(&sql, values.collect()).await?;
+        if written == rows.len() as u64 {
+            return Ok(());
+        }
+        let what = "the row was not taken: a trigger of the application ignores it";
+        Err(error(DbErrorClass::Row, what))
     }
 
     /// For each key, whether it has a row.

@@ -7,7 +7,7 @@ use crate::jobs::store::{Form, Store};
 
 const FORM: Form = Form {
     what: "the bridge's state",
-    format: 2,
+    format: 3,
     tables: TABLES,
     remedy: "remove the file, then `branchline bridge install` and `branchline bridge resync` begin the bridge from the \
         rows and records that are there",
@@ -47,7 +47,7 @@ CREATE TABLE view (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX view_id ON view (tbl, id);
 CREATE TABLE plan (batch INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE intent (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE last_batch (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE waiting (tbl INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tbl, id)) WITHOUT ROWID;
 CREATE TABLE quarantine (
   number    INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,4 +1,4 @@
-//! How far a bridge has come: its numbers, its plan and its intent.
+//! How far a bridge has come: its numbers, its plan and its last batch.
 
 use branchline_crdt::format::codec;
 use serde::de::DeserializeOwned;
@@ -125,47 +125,66 @@ impl BridgeState {
         self.store.end().await
     }
 
-    /// Makes an intent durable, before the database commits the batch of its number.
+    /// Makes durable what holds once the database has committed the batch of this number, and what held before, should it
+    /// not. The one before was committed.
     ///
     /// # Errors
     /// [`StateError`] where the bridge's file cannot be written.
-    pub async fn keep_intent(&mut self, number: i64, intent: &Intent) -> Result<(), StateError> {
-        let body = codec::encode(intent);
-        let sql = "INSERT OR REPLACE INTO intent (number, body) VALUES (?, ?)";
-        let kept = sqlx::query(sql).bind(number).bind(body).execute(self.store.connection()).await;
-        kept.map(|_| ()).map_err(|source| self.store.failed(source))
-    }
-
-    /// The intent of which it is not known whether its batch was committed.
-    ///
-    /// # Errors
-    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
-    pub async fn intent(&mut self) -> Result<Option<(i64, Intent)>, StateError> {
-        let row =
-            sqlx::query("SELECT number, body FROM intent").fetch_optional(self.store.connection());
-        let row = row.await;
-        self.numbered(row)
-    }
-
-    /// The batch of the intent was committed, and the steps say what holds; or it was not, and they are empty.
-    ///
-    /// # Errors
-    /// [`StateError`] where the bridge's file cannot be written.
-    pub async fn finish_intent(&mut self, steps: Steps<'_>) -> Result<(), StateError> {
+    pub async fn keep_batch(
+        &mut self,
+        number: i64,
+        before: &BeforeBatch,
+        steps: Steps<'_>,
+    ) -> Result<(), StateError> {
+        let body = codec::encode(before);
         self.store.begin().await?;
-        self.store.run("DELETE FROM intent").await?;
+        self.store.run("DELETE FROM last_batch").await?;
+        let sql = "INSERT INTO last_batch (number, body) VALUES (?, ?)";
+        let kept = sqlx::query(sql).bind(number).bind(body).execute(self.store.connection()).await;
+        kept.map_err(|source| self.store.failed(source))?;
         self.take(steps).await?;
         self.store.end().await
     }
 
-    /// Forgets plan and intent: a person has said which side holds.
+    /// The number of the last batch, and what held before it. Nobody has noted whether it was committed.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be read, or is damaged.
+    pub async fn before(&mut self) -> Result<Option<(i64, BeforeBatch)>, StateError> {
+        let row = sqlx::query("SELECT number, body FROM last_batch")
+            .fetch_optional(self.store.connection());
+        let row = row.await;
+        self.numbered(row)
+    }
+
+    /// The last batch was committed; or it was not, and what held before it holds again.
+    ///
+    /// # Errors
+    /// [`StateError`] where the bridge's file cannot be written.
+    pub async fn settle_batch(
+        &mut self,
+        progress: &Progress,
+        is_committed: bool,
+    ) -> Result<(), StateError> {
+        let before = match self.before().await? {
+            Some((_, before)) if !is_committed => before,
+            Some(_) | None => BeforeBatch::default(),
+        };
+        self.store.begin().await?;
+        self.store.run("DELETE FROM last_batch").await?;
+        let BeforeBatch { views, waiting } = &before;
+        self.take(Steps { progress: Some(progress), views, waiting, ..Steps::default() }).await?;
+        self.store.end().await
+    }
+
+    /// Forgets the plan, and what held before the last batch: a person has said which side holds.
     ///
     /// # Errors
     /// [`StateError`] where the bridge's file cannot be written.
     pub async fn forget_unfinished(&mut self) -> Result<(), StateError> {
         self.store.begin().await?;
         self.store.run("DELETE FROM plan").await?;
-        self.store.run("DELETE FROM intent").await?;
+        self.store.run("DELETE FROM last_batch").await?;
         self.store.end().await
     }
 
@@ -212,16 +231,16 @@ impl BridgeState {
             return Ok(None);
         };
         let body: Vec<u8> = body;
-        let body = codec::decode("plan or intent", &body);
+        let body = codec::decode("plan or batch", &body);
         Ok(Some((number, body.map_err(|error| self.store.damaged(error.to_string()))?)))
     }
 }
 
-/// What holds once a batch is committed in the database.
+/// What held before a batch was written to the database, as far as it changes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Intent {
-    /// The views of the rows that it wrote.
+pub struct BeforeBatch {
+    /// The views of the rows that it writes, as they were.
     pub views: Vec<ViewChange>,
-    /// The records that need not wait any more.
-    pub done: Vec<(u32, String)>,
+    /// The records that waited for it.
+    pub waiting: Vec<(u32, String)>,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use branchline_crdt::format::codec;
 use branchline_crdt::record::Version;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{BridgeState, StateError};
@@ -20,8 +21,9 @@ pub struct View {
     /// The version of the record that the row stands for: an edit of the row builds on it. `None`: of none.
     #[serde(with = "version")]
     pub version: Option<Version>,
-    /// Its cells, by column. A column that is not here was not known when the row was last looked at.
-    pub cells: BTreeMap<String, Cell>,
+    /// Its cells, by column. A column that is not here was not known when the row was last looked at. Names are short: they
+    /// are kept within the map, without a piece of memory for each.
+    pub cells: BTreeMap<SmolStr, Cell>,
 }
 
 /// A view that changes.

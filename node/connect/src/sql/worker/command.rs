@@ -355,7 +355,7 @@ impl BridgeWorker {
         }
         let applied = self.database.settled(LEASE).await?;
         self.progress.generation = context.generation;
-        self.finish_intent(applied).await?;
+        self.settle_batch(applied).await?;
         if applied != self.progress.applied {
             return Ok(false);
         }

@@ -9,8 +9,9 @@ use branchline_crdt::store::read;
 use branchline_crdt::store::tables::records::RecordKey;
 
 use serde_json::{Map, Value as Json, json};
+use smol_str::SmolStr;
 
-use super::rows::{cells_of, column_of, has_counters, row_of, unlike, was_deleted};
+use super::rows::{cells_of, column_of, has_counters, is_as_viewed, row_of, unlike, was_deleted};
 use super::write::{Change, PlannedWrite};
 use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Cell, Key, Row};
@@ -223,7 +224,7 @@ impl Judge<'_> {
                     return Ok(None);
                 }
                 let mut fields = mapping.fields_of(row)?;
-                let cells = cells_of(mapping, row);
+                let cells = cells_of(mapping, row.clone());
                 if is_deleted {
                     if self.is_loading && waits_for_owner(mapping) {
                         fields.counters.clear();
@@ -239,10 +240,10 @@ impl Judge<'_> {
                 self.first_seen(row, fields, record, plan).map(Some).map_err(one)
             }
             (Some(view), Some(row)) => {
-                let mut cells = cells_of(mapping, row);
-                if cells == view.cells {
+                if is_as_viewed(mapping, row, view) {
                     return Ok(None);
                 }
+                let mut cells = cells_of(mapping, row.clone());
                 let mut fields = mapping.difference(&row_of(mapping, &view.cells), row)?;
                 if waits_for_owner(mapping) {
                     hold_counters(mapping, &mut fields, &mut cells, view, record);
@@ -327,7 +328,7 @@ fn merged(fields: Difference) -> Option<Change> {
 fn hold_counters(
     mapping: &Mapping,
     fields: &mut Difference,
-    cells: &mut BTreeMap<String, Cell>,
+    cells: &mut BTreeMap<SmolStr, Cell>,
     view: &View,
     record: Option<&RecordView>,
 ) {
@@ -338,7 +339,7 @@ fn hold_counters(
         if let Some(column) = column_of(mapping, &name)
             && let Some(cell) = view.cells.get(column)
         {
-            cells.insert(column.to_owned(), cell.clone());
+            cells.insert(column.into(), cell.clone());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::rows::{cells_of, was_deleted};
 use super::{BridgeFailure, BridgeWorker};
 use crate::sql::cell::{Cell, Key};
 use crate::sql::config::BridgeOnLeave;
-use crate::sql::database::{DbError, DbErrorClass, Engine, Read};
+use crate::sql::database::{DbError, DbErrorClass, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
 use crate::sql::state::{Phase, Steps, View, ViewChange};
@@ -19,8 +19,8 @@ pub(super) const PAGE: usize = 2_000;
 const FIRST_PAGE: usize = 100;
 /// Bytes of rows that are dealt with at a time, about.
 pub(super) const PAGE_BYTES: usize = 16 * 1024 * 1024;
-/// The same of a SQLite file, whose writers wait meanwhile.
-const PAGE_SQLITE: usize = 500;
+/// The same of a database whose writers wait meanwhile.
+const PAGE_HINDERING: usize = 500;
 
 impl BridgeWorker {
     /// One page of each table that is not loaded yet; returns whether there are more.
@@ -50,10 +50,7 @@ impl BridgeWorker {
     }
 
     fn page_max(&self) -> usize {
-        match self.database.engine() {
-            Engine::Sqlite => PAGE_SQLITE,
-            Engine::Postgres | Engine::MariaDb => PAGE,
-        }
+        if self.database.reads_hinder_writers() { PAGE_HINDERING } else { PAGE }
     }
 
     /// How many rows of a table are read at a time: few at first, then as many as fit some MB.
@@ -144,7 +141,7 @@ impl BridgeWorker {
             // A row whose key no record can have is nobody's.
             let id = mapping.record_id(&read.key).ok()?;
             let version = known.get(&read.key).and_then(|view| view.version.clone());
-            let cells = cells_of(mapping, &read.row);
+            let cells = cells_of(mapping, read.row);
             Some(ViewChange::Set(number, View { key: read.key, id, version, cells }))
         };
         Ok(rows.into_iter().filter_map(view).collect())

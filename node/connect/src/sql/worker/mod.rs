@@ -172,6 +172,8 @@ pub(crate) struct BridgeWorker {
     single_left: u32,
     /// When a file may be written again, so that its application has its turn.
     rest_until: Instant,
+    /// Whether the state has what a batch changes, and nobody knows whether the database has committed it.
+    is_unsettled: bool,
     /// When the write at work was begun.
     written_since: Instant,
     commands: mpsc::Receiver<BridgeRequest>,
@@ -218,6 +220,7 @@ impl BridgeWorker {
             apply_pause: RETRY,
             single_left: 0,
             rest_until: now,
+            is_unsettled: false,
             written_since: now,
             commands,
             report,
@@ -338,7 +341,9 @@ impl BridgeWorker {
 
     /// One look at everything; returns whether there is more to do at once.
     async fn round(&mut self) -> Result<bool, BridgeFailure> {
-        tokio::time::sleep_until(self.rest_until).await;
+        if self.database.reads_hinder_writers() {
+            tokio::time::sleep_until(self.rest_until).await;
+        }
         self.renew_lease().await?;
         if Instant::now() >= self.catalogue_due {
             self.look_at_catalogue().await?;
@@ -348,7 +353,6 @@ impl BridgeWorker {
         self.follow_job().await;
         is_busy |= self.load().await?;
         self.follow_job().await;
-        tokio::time::sleep_until(self.rest_until).await;
         is_busy |= self.apply_in_turn().await?;
         self.retry_captures().await?;
         if Instant::now() >= self.acknowledge_due {
@@ -368,7 +372,9 @@ impl BridgeWorker {
             return Ok(false);
         }
         match self.apply().await {
-            Err(BridgeFailure::Database(error)) if error.class == DbErrorClass::Transient => {
+            Err(BridgeFailure::Database(error))
+                if error.class == DbErrorClass::Transient && !self.is_unsettled =>
+            {
                 tracing::debug!(bridge = %self.name, %error, "applying waits");
                 self.database.roll_back().await;
                 self.apply_due = Instant::now() + self.apply_pause;

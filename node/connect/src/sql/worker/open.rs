@@ -11,7 +11,6 @@ use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::database::Context;
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::{Bound, TableName};
-use crate::sql::state::{Intent, Steps};
 
 /// How long the database's lease lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(60);
@@ -45,7 +44,7 @@ impl BridgeWorker {
         self.keep_progress().await?;
         self.lease(false).await?;
         self.trial.step().await;
-        self.finish_intent(applied).await?;
+        self.settle_batch(applied).await?;
         self.trial.step().await;
         if applied != self.progress.applied {
             return Err(BridgeFailure::Rest(format!(
@@ -185,20 +184,19 @@ impl BridgeWorker {
     }
 
     /// A batch of which nobody knew whether it was committed: the database's number tells.
-    pub(super) async fn finish_intent(&mut self, applied: i64) -> Result<(), BridgeFailure> {
-        let Some((number, intent)) = self.state.intent().await? else {
+    pub(super) async fn settle_batch(&mut self, applied: i64) -> Result<(), BridgeFailure> {
+        let Some((number, _)) = self.state.before().await? else {
             return Ok(());
         };
-        let is_committed = applied == number && !self.trial.makes(BridgeMistake::NoIntent);
-        tracing::info!(bridge = %self.name, number, is_committed, "a batch that was under way is finished");
-        let Intent { views, done } = if is_committed { intent } else { Intent::default() };
+        let is_committed = applied >= number && !self.trial.makes(BridgeMistake::NoIntent);
         if is_committed {
             self.progress.applied = number;
+        } else {
+            tracing::info!(bridge = %self.name, number, "a batch that was under way was not committed");
         }
-        let progress = self.progress.clone();
-        let steps =
-            Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
-        Ok(self.state.finish_intent(steps).await?)
+        self.state.settle_batch(&self.progress, is_committed).await?;
+        self.is_unsettled = false;
+        Ok(())
     }
 
     /// Sees whether tables and triggers are as they were installed. A table that is not is read again as a whole once it

@@ -147,7 +147,7 @@ fn row_holds(
         key: key.clone(),
         id: id.clone(),
         version: version.clone(),
-        cells: cells_of(mapping, row),
+        cells: cells_of(mapping, row.clone()),
     };
     let then = ViewChange::Set(number, view);
     let (table, key, builds_on) = (number, key.clone(), version);

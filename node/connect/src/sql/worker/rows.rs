@@ -3,27 +3,36 @@
 use std::collections::BTreeMap;
 
 use branchline_crdt::record::Fields;
+use smol_str::SmolStr;
 
 use crate::sql::cell::{Cell, Row};
 use crate::sql::codec::Misfit;
 use crate::sql::mapping::{Mapping, RecordFields};
+use crate::sql::state::View;
 
 /// A row's cells by column.
-pub(super) fn cells_of(mapping: &Mapping, row: &Row) -> BTreeMap<String, Cell> {
-    let columns = mapping.bound.columns.iter().map(|column| column.name.clone());
-    columns.zip(row.iter().cloned()).collect()
+pub(super) fn cells_of(mapping: &Mapping, row: Row) -> BTreeMap<SmolStr, Cell> {
+    let columns = mapping.bound.columns.iter().map(|column| SmolStr::new(&column.name));
+    columns.zip(row).collect()
+}
+
+/// Whether a row is as its view says.
+pub(super) fn is_as_viewed(mapping: &Mapping, row: &Row, view: &View) -> bool {
+    let columns = &mapping.bound.columns;
+    view.cells.len() == columns.len().min(row.len())
+        && columns.iter().zip(row).all(|(column, cell)| view.cells.get(&*column.name) == Some(cell))
 }
 
 /// A view's cells in the order of the table's columns. A column that was not known when the row was last looked at counts
 /// as NULL, so that what it holds is a difference.
-pub(super) fn row_of(mapping: &Mapping, cells: &BTreeMap<String, Cell>) -> Row {
+pub(super) fn row_of(mapping: &Mapping, cells: &BTreeMap<SmolStr, Cell>) -> Row {
     let columns = mapping.bound.columns.iter();
-    columns.map(|column| cells.get(&column.name).cloned().unwrap_or(Cell::Null)).collect()
+    columns.map(|column| cells.get(&*column.name).cloned().unwrap_or(Cell::Null)).collect()
 }
 
 /// Whether a view's cells say that the row is deleted.
-pub(super) fn was_deleted(mapping: &Mapping, cells: &BTreeMap<String, Cell>) -> bool {
-    mapping.is_deleted(&row_of(mapping, cells)).unwrap_or(false)
+pub(super) fn was_deleted(mapping: &Mapping, cells: &BTreeMap<SmolStr, Cell>) -> bool {
+    mapping.deleted.is_some() && mapping.is_deleted(&row_of(mapping, cells)).unwrap_or(false)
 }
 
 /// The column of a field.

@@ -14,7 +14,7 @@ pub enum BridgeMistake {
     NotesFirst,
     /// Rows are written whether or not they are as their views say.
     Blindly,
-    /// After a crash a batch counts as not committed.
+    /// After a crash the last batch counts as not committed.
     NoIntent,
     /// After a crash a plan is thrown away, and its number used again.
     NoPlan,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::BridgeWorker;
 use super::apply::wanted::agrees;
 use super::command::BridgeAnswer;
-use super::rows::cells_of;
+use super::rows::is_as_viewed;
 use crate::sql::cell::Key;
 
 /// Differences that are named; the others are counted.
@@ -38,7 +38,7 @@ impl BridgeWorker {
                 for read in &page {
                     rows += 1;
                     match views.get(&read.key) {
-                        Some(view) if view.cells == cells_of(&mapping, &read.row) => {}
+                        Some(view) if is_as_viewed(&mapping, &read.row, view) => {}
                         Some(_) => {
                             differs("the row is not as the node knows it", read.key.to_text())
                         }

@@ -5,6 +5,7 @@
 
 pub(super) mod acknowledge;
 pub(super) mod listen;
+mod trade;
 pub(super) mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use branchline_crdt::query::Filter;
 use branchline_crdt::record::Version;
 
 use super::compare::set_aside;
-use super::rows::cells_of;
+use super::rows::{cells_of, is_as_viewed};
 use super::trial::BridgeMistake;
 use super::{BridgeFailure, BridgeWorker, now_ms};
 use crate::sql::cell::Key;
@@ -21,7 +22,7 @@ use crate::sql::config::Mode;
 use crate::sql::database::{DbError, DbErrorClass, Engine, Read};
 use crate::sql::mapping::Mapping;
 use crate::sql::shape::Bound;
-use crate::sql::state::{Direction, Intent, Phase, Quarantined, Steps, View, ViewChange};
+use crate::sql::state::{BeforeBatch, Direction, Phase, Quarantined, Steps, View, ViewChange};
 use wanted::{Wanted, Write, judge, refused, rewritten};
 
 /// Records that are applied at a time: a transaction of some 10 ms.
@@ -40,10 +41,22 @@ const POSTPONED_MAX: usize = 10_000;
 #[derive(Default)]
 struct Batch {
     views: Vec<ViewChange>,
+    /// Of the rows that are written, what their views were.
+    before: Vec<ViewChange>,
     done: Vec<(u32, String)>,
     aside: Vec<Quarantined>,
     released: BTreeMap<u32, Vec<String>>,
     rows: BTreeMap<u32, u64>,
+}
+
+/// What became of rows that were to be written.
+#[derive(Default)]
+struct WrittenRows {
+    written: Vec<Wanted>,
+    /// They were to be inserted, and are there already.
+    there: Vec<Wanted>,
+    /// The database does not take them.
+    refused: Vec<(Wanted, DbError)>,
 }
 
 impl BridgeWorker {
@@ -80,10 +93,10 @@ impl BridgeWorker {
             wanted.push((mapping, of_table));
         }
         if wanted.iter().all(|(_, wanted)| wanted.is_empty()) {
-            self.settle(None, batch).await?;
+            self.settle(batch).await?;
             return Ok(has_more);
         }
-        self.write_batch(&wanted, batch).await?;
+        self.write_batch(wanted, batch).await?;
         Ok(has_more)
     }
 
@@ -170,77 +183,87 @@ impl BridgeWorker {
         })
     }
 
-    /// Writes a batch: intent before commit, so that after a crash the database's number tells whether it holds.
+    /// Writes a batch. The state has it before the database commits it, together with what held before, so that after a
+    /// crash the database's number tells which of both holds.
     async fn write_batch(
         &mut self,
-        wanted: &[(Mapping, Vec<Wanted>)],
+        wanted: Vec<(Mapping, Vec<Wanted>)>,
         mut batch: Batch,
     ) -> Result<(), BridgeFailure> {
         let number = self.progress.applied + 1;
+        let (mut tables, mut names) = (Vec::new(), Vec::new());
+        for (mapping, rows) in wanted {
+            let table = mapping.bound.number;
+            let keys: Vec<Key> = rows.iter().map(|row| row.key.clone()).collect();
+            names.extend(rows.iter().map(|row| (table, row.id.clone())));
+            let views = self.state.views(table, &keys).await?;
+            let goes = |row: &Wanted| matches!(row.write, Write::Delete);
+            let (gone, present): (Vec<_>, Vec<_>) = rows.into_iter().partition(goes);
+            tables.push((mapping, present, gone, views));
+        }
         self.begin_write(Some(number)).await?;
         // Parents before children, and what goes the other way round.
-        for (mapping, rows) in wanted {
-            let present: Vec<&Wanted> =
-                rows.iter().filter(|row| !matches!(row.write, Write::Delete)).collect();
-            self.write_table(mapping, &present, &mut batch).await?;
+        for (mapping, present, _, views) in &mut tables {
+            self.write_table(mapping, std::mem::take(present), views, &mut batch).await?;
         }
-        for (mapping, rows) in wanted.iter().rev() {
-            let gone: Vec<&Wanted> =
-                rows.iter().filter(|row| matches!(row.write, Write::Delete)).collect();
-            self.write_table(mapping, &gone, &mut batch).await?;
+        for (mapping, _, gone, views) in tables.iter_mut().rev() {
+            self.write_table(mapping, std::mem::take(gone), views, &mut batch).await?;
         }
         self.database.guard(None).await?;
         self.database.check().await?;
-        let intent = Intent { views: batch.views.clone(), done: batch.done.clone() };
-        self.state.keep_intent(number, &intent).await?;
+        let before =
+            BeforeBatch { views: std::mem::take(&mut batch.before), waiting: batch.done.clone() };
+        let progress = self.progress.clone();
+        let (views, done) = (std::mem::take(&mut batch.views), std::mem::take(&mut batch.done));
+        let steps =
+            Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
+        self.is_unsettled = true;
+        self.state.keep_batch(number, &before, steps).await?;
+        self.kept_generation = progress.generation;
         self.trial.step().await;
         match self.commit().await {
             Ok(()) => {}
             // Something that is checked as late as that, and the database does not say of which row.
             Err(error) if error.class == DbErrorClass::Row => {
-                return self.commit_refused(wanted, &error).await;
+                return self.commit_refused(names, &error).await;
             }
             Err(error) => return Err(error.into()),
         }
+        self.is_unsettled = false;
         self.progress.applied = number;
         self.progress.generation += 1;
-        self.settle(Some(number), batch).await
+        self.settle(batch).await
     }
 
     /// A batch was refused as a whole: its records are tried one by one, and one alone is set aside.
     async fn commit_refused(
         &mut self,
-        wanted: &[(Mapping, Vec<Wanted>)],
+        records: Vec<(u32, String)>,
         error: &DbError,
     ) -> Result<(), BridgeFailure> {
         self.database.roll_back().await;
-        self.state.finish_intent(Steps::default()).await?;
-        let mut alone = Vec::new();
-        for (mapping, rows) in wanted {
-            alone.extend(rows.iter().map(|row| refused(mapping.bound.number, row, error)));
-        }
-        if alone.len() > 1 {
+        self.state.settle_batch(&self.progress, false).await?;
+        self.is_unsettled = false;
+        if records.len() > 1 {
             self.single_left = u32::try_from(2 * BATCH_MAX).unwrap_or(u32::MAX);
             return Ok(());
         }
-        self.set_aside(&alone).await
+        let alone = records.into_iter().map(|(table, id)| refused(table, id, error));
+        self.set_aside(&alone.collect::<Vec<_>>()).await
     }
 
     /// Keeps what a batch has come to.
-    async fn settle(&mut self, number: Option<i64>, batch: Batch) -> Result<(), BridgeFailure> {
-        let Batch { views, done, aside, released, rows } = batch;
-        let progress = self.progress.clone();
-        // Before anything is done with: what is set aside waits as well, so that no crash forgets it.
+    async fn settle(&mut self, batch: Batch) -> Result<(), BridgeFailure> {
+        let Batch { views, before: _, done, aside, released, rows } = batch;
+        // What is set aside waits as well, so that no crash forgets it.
         self.set_aside(&aside).await?;
-        let steps =
-            Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
-        if number.is_some() {
-            self.state.finish_intent(steps).await?;
-            self.trial.step().await;
-            self.kept_generation = progress.generation;
-        } else if !(views.is_empty() && done.is_empty()) {
+        if !(views.is_empty() && done.is_empty()) {
+            let progress = self.progress.clone();
+            let steps =
+                Steps { progress: Some(&progress), views: &views, done: &done, ..Steps::default() };
             self.state.keep(steps).await?;
         }
+        self.trial.step().await;
         for (table, names) in released {
             self.release(table, Direction::Apply, &names).await?;
         }
@@ -259,7 +282,8 @@ impl BridgeWorker {
     async fn write_table(
         &mut self,
         mapping: &Mapping,
-        wanted: &[&Wanted],
+        wanted: Vec<Wanted>,
+        views: &BTreeMap<Key, View>,
         batch: &mut Batch,
     ) -> Result<(), BridgeFailure> {
         if wanted.is_empty() {
@@ -267,21 +291,24 @@ impl BridgeWorker {
         }
         let bound = &mapping.bound;
         self.database.guard(Some(bound)).await?;
-        let keys: Vec<Key> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
-        let views = self.state.views(bound.number, &keys).await?;
         // Of a row that nobody knows, its insertion by key tells whether it is there after all.
         let is_new =
             |row: &Wanted| matches!(row.write, Write::Insert(_)) && !views.contains_key(&row.key);
-        let rows = wanted.iter().map(|wanted| (*wanted).clone());
-        let (new, mut known): (Vec<Wanted>, Vec<Wanted>) = rows.partition(is_new);
-        let (mut written, there) = self.write_rows(bound, new, batch).await?;
+        let (new, mut known): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(is_new);
+        let WrittenRows { mut written, there, refused: mut aside } =
+            self.write_rows(bound, new).await?;
         known.extend(there);
-        let known = self.as_known(mapping, known, &views, batch).await?;
-        let (more, there) = self.write_rows(bound, known, batch).await?;
+        let known = self.as_known(mapping, known, views, batch).await?;
+        let more = self.write_rows(bound, known).await?;
         // A row that came meanwhile is the application's: it is drained first.
-        self.postpone(bound, there, batch).await?;
-        written.extend(more);
-        self.read_back(mapping, written, batch).await
+        self.postpone(bound, more.there, batch).await?;
+        written.extend(more.written);
+        let (traded, refused_all_the_same) = self.trade(mapping, more.refused, views).await?;
+        written.extend(traded);
+        aside.extend(refused_all_the_same);
+        let items = aside.into_iter().map(|(row, error)| refused(bound.number, row.id, &error));
+        batch.aside.extend(items);
+        self.read_back(mapping, written, views, batch).await
     }
 
     /// Of rows that are to be written, under their locks, those that are as their views say.
@@ -305,7 +332,7 @@ impl BridgeWorker {
             let (row, view) = (locked.get(&wanted.key), views.get(&wanted.key));
             let is_as_known = match (row, view) {
                 (None, None) => true,
-                (Some(row), Some(view)) => cells_of(mapping, &row.row) == view.cells,
+                (Some(row), Some(view)) => is_as_viewed(mapping, &row.row, view),
                 (Some(_), None) | (None, Some(_)) => false,
             };
             match is_as_known {
@@ -353,15 +380,13 @@ impl BridgeWorker {
         Ok(())
     }
 
-    /// Writes rows; where the database refuses some, in ever smaller parts, until those are found and set aside. Returns those
-    /// that were written, and those that were to be inserted and are there already.
+    /// Writes rows; where the database refuses some, in ever smaller parts, until those are found.
     async fn write_rows(
         &mut self,
         bound: &Bound,
         rows: Vec<Wanted>,
-        batch: &mut Batch,
-    ) -> Result<(Vec<Wanted>, Vec<Wanted>), BridgeFailure> {
-        let (mut written, mut there) = (Vec::new(), Vec::new());
+    ) -> Result<WrittenRows, BridgeFailure> {
+        let mut done = WrittenRows::default();
         let mut parts = vec![rows];
         while let Some(mut part) = parts.pop() {
             if part.is_empty() {
@@ -372,15 +397,15 @@ impl BridgeWorker {
                 Ok(present) => {
                     let present: BTreeSet<Key> = present.into_iter().collect();
                     for row in part {
-                        let to = if present.contains(&row.key) { &mut there } else { &mut written };
+                        let is_there = present.contains(&row.key);
+                        let to = if is_there { &mut done.there } else { &mut done.written };
                         to.push(row);
                     }
                 }
                 Err(error) if error.class == DbErrorClass::Row => {
                     self.database.undo().await?;
                     if part.len() == 1 {
-                        let items = part.iter().map(|row| refused(bound.number, row, &error));
-                        batch.aside.extend(items);
+                        done.refused.extend(part.pop().map(|row| (row, error)));
                     } else {
                         let half = part.split_off(part.len() / 2);
                         parts.push(half);
@@ -394,7 +419,7 @@ impl BridgeWorker {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok((written, there))
+        Ok(done)
     }
 
     async fn write_part_of(&mut self, bound: &Bound, rows: &[Wanted]) -> Result<Vec<Key>, DbError> {
@@ -427,18 +452,26 @@ impl BridgeWorker {
         &mut self,
         mapping: &Mapping,
         written: Vec<Wanted>,
+        views: &BTreeMap<Key, View>,
         batch: &mut Batch,
     ) -> Result<(), BridgeFailure> {
+        if written.is_empty() {
+            return Ok(());
+        }
         let number = mapping.bound.number;
         let keys: Vec<Key> = written.iter().map(|row| row.key.clone()).collect();
         let rows = self.database.rows(&mapping.bound, &keys).await?;
-        let rows: BTreeMap<Key, Read> =
+        let mut rows: BTreeMap<Key, Read> =
             rows.into_iter().map(|read| (read.key.clone(), read)).collect();
         for Wanted { id, key, version, write } in written {
             let is_done = rows.contains_key(&key) || !matches!(write, Write::Update(_));
-            batch.views.push(match rows.get(&key) {
+            batch.before.push(match views.get(&key) {
+                Some(view) => ViewChange::Set(number, view.clone()),
+                None => ViewChange::Drop(number, key.clone()),
+            });
+            batch.views.push(match rows.remove(&key) {
                 Some(read) => {
-                    let cells = cells_of(mapping, &read.row);
+                    let cells = cells_of(mapping, read.row);
                     let view = View { key, id: id.clone(), version: Some(version), cells };
                     ViewChange::Set(number, view)
                 }

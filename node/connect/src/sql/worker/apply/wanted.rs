@@ -130,12 +130,12 @@ pub(in crate::sql::worker) fn rewritten(
 }
 
 /// A record whose row the database refuses.
-pub(in crate::sql::worker) fn refused(table: u32, row: &Wanted, error: &DbError) -> Quarantined {
+pub(in crate::sql::worker) fn refused(table: u32, id: String, error: &DbError) -> Quarantined {
     Quarantined {
         code: error.code.clone(),
         constraint: error.constraint.clone(),
         column: error.column.clone(),
-        ..Quarantined::new(table, Direction::Apply, row.id.clone(), error.message.clone())
+        ..Quarantined::new(table, Direction::Apply, id, error.message.clone())
     }
 }
 
