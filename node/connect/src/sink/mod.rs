@@ -16,7 +16,7 @@
 //! | `push` | one group's way: representation, digest, request, confirmation |
 //! | `item` | what a [`Sink`] is asked to do |
 //! | `http` | the kind that is described by URLs and expressions |
-//! | `task` | what the task of a sink does, whatever it sends; `failure`, `back_off`: why it does not go on |
+//! | `task` | what the task of a sink does, whatever it sends; `failure`, `back_off`: why it does not go on; `said`: when it reports |
 //! | `worker` | one sink at work |
 //! | `survey` | what a sink would push |
 //! | `verify` | what others have changed at the remote |
@@ -31,6 +31,7 @@ pub mod group;
 mod http;
 mod item;
 mod push;
+mod said;
 pub mod sinks;
 pub mod state;
 pub mod survey;

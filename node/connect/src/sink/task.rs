@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use branchline_node::Handle;
 use branchline_node::feed::{Consumer, FeedPage};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::failure::SinkFailure;
-use super::worker::{SinkAnswer, SinkCommand, SinkRequest};
+use super::worker::{PAUSED, SinkAnswer, SinkCommand, SinkRequest};
 use crate::jobs::feed::PAGE;
 use crate::jobs::store::StoreError;
 use crate::jobs::tenure::Tenure;
@@ -45,6 +46,17 @@ pub(super) trait Task: Send + Sized {
 
     /// Carries a command out.
     fn answer_to(&mut self, command: SinkCommand) -> impl Future<Output = SinkAnswer> + Send;
+
+    /// Lets it rest, as somebody asks.
+    fn pause(&mut self) -> impl Future<Output = SinkAnswer> + Send {
+        async move {
+            if self.paused().is_none() {
+                *self.paused() = Some(PAUSED.to_owned());
+                self.keep().await?;
+            }
+            Ok(json!({ "paused": true }))
+        }
+    }
 
     /// Says how it is, and why it does not work.
     fn report_on(&mut self, failure: Option<&SinkFailure>) -> impl Future<Output = ()> + Send;
@@ -158,7 +170,7 @@ async fn wait(task: &mut impl Task, pause: Duration) -> bool {
 }
 
 /// Refuses to work where another site runs the sink.
-pub(super) async fn demand_tenure(
+pub(super) async fn require_tenure(
     node: &Handle,
     name: &str,
     tenure: &Tenure,

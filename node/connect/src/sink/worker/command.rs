@@ -11,7 +11,7 @@ use crate::jobs::store::StoreError;
 use crate::jobs::tenure::{Tenure, TenureError};
 use crate::sink::group::delivered::{self, Delivered};
 use crate::sink::state::{GroupRow, RunRow, SinkPhase, Which};
-use crate::sink::task::demand_tenure;
+use crate::sink::task::{Task, require_tenure};
 
 /// Why a sink rests that a person has paused.
 pub const PAUSED: &str = "paused by a person";
@@ -167,13 +167,7 @@ impl SinkWorker {
     /// Carries a command out.
     pub(super) async fn carry_out(&mut self, command: SinkCommand) -> SinkAnswer {
         match command {
-            SinkCommand::Pause => {
-                if self.progress.paused.is_none() {
-                    self.progress.paused = Some(PAUSED.to_owned());
-                    self.state.keep(&self.progress).await?;
-                }
-                Ok(json!({ "paused": true }))
-            }
+            SinkCommand::Pause => self.pause().await,
             SinkCommand::Resume => {
                 self.progress.paused = None;
                 self.back_off = super::BackOff::default();
@@ -293,7 +287,7 @@ impl SinkWorker {
         if !tenure.is_of(&self.node) {
             self.pusher = None;
         }
-        demand_tenure(&self.node, &self.config.name, &tenure).await?;
+        require_tenure(&self.node, &self.config.name, &tenure).await?;
         if self.pusher.as_ref().is_none_or(|pusher| pusher.term != tenure.term) {
             self.pusher = Some(std::sync::Arc::new((self.make_pusher)(tenure.term)));
         }

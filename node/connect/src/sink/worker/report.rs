@@ -1,19 +1,13 @@
 //! What the sink says of itself: for `sink status`, findings and metrics.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{SinkFailure, SinkWorker, now_ms};
 use crate::jobs::fault::Faults;
 use crate::jobs::store::StoreError;
+use crate::sink::said::Said;
 use crate::sink::state::{Counted, SinkPhase};
-
-/// Reports come no more often.
-const SAY_EVERY: Duration = Duration::from_millis(250);
-/// Counting what waits takes longer where more does: so many times as long passes until the next report.
-const SAY_SHARE: u32 = 20;
 
 /// How a sink is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,9 +45,7 @@ pub(super) struct SinkCounts {
     pub(super) faults: Faults,
     pub(super) listed: u64,
     pub(super) term: u64,
-    state: String,
-    since_ms: i64,
-    say_due: Option<Instant>,
+    said: Said,
 }
 
 impl SinkWorker {
@@ -61,8 +53,7 @@ impl SinkWorker {
     pub(super) async fn say(&mut self, failure: Option<&SinkFailure>) {
         let begun = Instant::now();
         let (state, reason) = self.state_now(failure);
-        let is_early = self.counts.say_due.is_some_and(|due| begun < due);
-        if is_early && self.counts.state == state {
+        if !self.counts.said.is_due(state, begun) {
             return;
         }
         if let Some(reason) = self.progress.paused.clone()
@@ -70,10 +61,7 @@ impl SinkWorker {
         {
             tracing::warn!(sink = %self.config.name, %error, "that the job waits was not kept");
         }
-        if self.counts.state != state {
-            state.clone_into(&mut self.counts.state);
-            self.counts.since_ms = now_ms();
-        }
+        self.counts.said.enter(state, now_ms());
         match self.counted(state, reason).await {
             Ok(report) => {
                 self.report.send_replace(report);
@@ -82,7 +70,7 @@ impl SinkWorker {
                 tracing::warn!(sink = %self.config.name, %error, "the sink's state cannot be counted");
             }
         }
-        self.counts.say_due = Some(begun + SAY_EVERY.max(begun.elapsed() * SAY_SHARE));
+        self.counts.said.end(begun, Instant::now());
     }
 
     fn state_now(&self, failure: Option<&SinkFailure>) -> (&'static str, Option<String>) {
@@ -114,7 +102,7 @@ impl SinkWorker {
         Ok(SinkReport {
             state: state.to_owned(),
             reason,
-            since_ms: self.counts.since_ms,
+            since_ms: self.counts.said.since_ms,
             until_ms: (state == "backing-off").then_some(self.back_off.until_ms),
             term: self.counts.term,
             groups,

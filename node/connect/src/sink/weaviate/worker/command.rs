@@ -6,13 +6,12 @@ use serde_json::{Value as Json, json};
 use super::{BackOff, SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::tenure::Tenure;
 use crate::sink::group::delivered::Delivered;
+use crate::sink::task::Task;
 use crate::sink::weaviate::answer::EdgeAnswer;
 use crate::sink::weaviate::state::{
     EdgePlace, Meant, ObjectRow, RefusedEdge, WeaviateRunRow, Which,
 };
-use crate::sink::worker::{
-    GroupAnswer, PAUSED, Requeue, RunOrder, SinkAnswer, SinkCommand, SinkWrong,
-};
+use crate::sink::worker::{GroupAnswer, Requeue, RunOrder, SinkAnswer, SinkCommand, SinkWrong};
 
 /// How the place of a page begins that begins with edges; objects have a slash in theirs.
 const EDGES_BEHIND: &str = "edges+";
@@ -21,13 +20,7 @@ impl WeaviateWorker {
     /// Carries a command out.
     pub(super) async fn carry_out(&mut self, command: SinkCommand) -> SinkAnswer {
         match command {
-            SinkCommand::Pause => {
-                if self.progress.paused.is_none() {
-                    self.progress.paused = Some(PAUSED.to_owned());
-                    self.state.keep(&self.progress).await?;
-                }
-                Ok(json!({ "paused": true }))
-            }
+            SinkCommand::Pause => self.pause().await,
             SinkCommand::Resume => {
                 self.progress.paused = None;
                 self.back_off = BackOff::default();

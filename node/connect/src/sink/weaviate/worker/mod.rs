@@ -40,7 +40,7 @@ use crate::jobs::store::StoreError;
 use crate::jobs::tenure::Tenure;
 use crate::sink::back_off::BackOff;
 use crate::sink::failure::SinkFailure;
-use crate::sink::task::{self, LOOK_EVERY, RETRY, Task, demand_tenure, now_ms};
+use crate::sink::task::{self, LOOK_EVERY, RETRY, Task, now_ms, require_tenure};
 use crate::sink::worker::{SinkAnswer, SinkCommand, SinkReport, SinkRequest};
 
 impl From<NotLooked> for SinkFailure {
@@ -289,7 +289,7 @@ impl WeaviateWorker {
     async fn check_tenure(&mut self) -> Result<(), SinkFailure> {
         let tenure = Tenure::look_or_begin(&self.node, &self.connector()).await?;
         self.term = tenure.term;
-        demand_tenure(&self.node, &self.name, &tenure).await
+        require_tenure(&self.node, &self.name, &tenure).await
     }
 }
 

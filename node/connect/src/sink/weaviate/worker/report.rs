@@ -1,19 +1,14 @@
 //! What the sink says of itself, and what it counts.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{SinkFailure, WeaviateWorker, now_ms};
 use crate::jobs::store::StoreError;
+use crate::sink::said::Said;
 use crate::sink::state::Counted;
 use crate::sink::worker::{Faults, SinkReport};
 
-/// Reports come no more often.
-const SAY_EVERY: Duration = Duration::from_millis(250);
-/// Counting takes longer where there is more: so many times as long passes until the next report.
-const SAY_SHARE: u32 = 20;
 /// As many batches of a job are listed one by one: the last.
 const BATCHES_MAX: usize = 100;
 
@@ -65,9 +60,7 @@ pub(super) struct WeaviateCounts {
     pub(super) listed: u64,
     pub(super) listing_end: usize,
     pub(super) is_forced: bool,
-    state: String,
-    since_ms: i64,
-    say_due: Option<Instant>,
+    said: Said,
 }
 
 impl WeaviateWorker {
@@ -107,14 +100,10 @@ impl WeaviateWorker {
     pub(super) async fn say(&mut self, failure: Option<&SinkFailure>) {
         let begun = Instant::now();
         let (state, reason) = self.state_now(failure);
-        let is_early = self.counts.say_due.is_some_and(|due| begun < due);
-        if is_early && self.counts.state == state {
+        if !self.counts.said.is_due(state, begun) {
             return;
         }
-        if self.counts.state != state {
-            state.clone_into(&mut self.counts.state);
-            self.counts.since_ms = now_ms();
-        }
+        self.counts.said.enter(state, now_ms());
         match self.counted(state, reason).await {
             Ok(report) => {
                 self.report.send_replace(report);
@@ -123,7 +112,7 @@ impl WeaviateWorker {
                 tracing::warn!(sink = %self.name, %error, "the sink's state cannot be counted");
             }
         }
-        self.counts.say_due = Some(begun + SAY_EVERY.max(begun.elapsed() * SAY_SHARE));
+        self.counts.said.end(begun, Instant::now());
     }
 
     fn state_now(&self, failure: Option<&SinkFailure>) -> (&'static str, Option<String>) {
@@ -149,7 +138,7 @@ impl WeaviateWorker {
         Ok(SinkReport {
             state: state.to_owned(),
             reason,
-            since_ms: self.counts.since_ms,
+            since_ms: self.counts.said.since_ms,
             until_ms: (state == "backing-off").then_some(self.back_off.until_ms),
             term: self.term,
             groups: counts.objects,
