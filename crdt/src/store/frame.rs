@@ -1,7 +1,9 @@
 //! Frames of the journal: what a site's journal is a sequence of.
 
 use super::{Position, StoreError};
+use crate::format::codec;
 use crate::log::entry::Entry;
+use crate::membership::{Genesis, SpaceDocument};
 
 /// A frame of the journal: one byte that says its kind, then the content. The kinds are stored, so their numbers never
 /// change.
@@ -67,6 +69,18 @@ impl<'a> Frame<'a> {
         bytes.push(kind);
         bytes.extend_from_slice(content);
         bytes
+    }
+
+    /// The frames of the documents that realms begin with: the network's, and those of private spaces.
+    #[must_use]
+    pub fn founding<'d>(
+        genesis: Option<&Genesis>,
+        spaces: impl IntoIterator<Item = &'d SpaceDocument>,
+    ) -> Vec<Vec<u8>> {
+        let genesis = genesis.map(|document| Frame::Genesis(&codec::encode(document)).bytes());
+        let spaces = spaces.into_iter();
+        let spaces = spaces.map(|document| Frame::Space(&codec::encode(document)).bytes());
+        genesis.into_iter().chain(spaces).collect()
     }
 
     /// The entry in a frame; `None`: it holds something else, or what cannot be read.

@@ -9,7 +9,7 @@ use crate::log::fork::{ForkProof, SignedHeader};
 use crate::membership::{Members, Operation, Role, Vouch};
 use crate::protocol::prepare::PreparedEntry;
 use crate::replica::context::Context;
-use crate::replica::links::gossip::{Heard, Reply};
+use crate::replica::links::gossip::{HeardMessage, Reply};
 use crate::replica::links::room::RoomLeft;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::introduction::Shown;
@@ -28,7 +28,7 @@ pub(in crate::replica) struct Arrival {
 /// Who waits to hear how an entry was judged.
 pub(in crate::replica) enum Waiting {
     /// The sender of a message, and its other entries.
-    Message(Heard),
+    Message(HeardMessage),
     /// The answer whose entries are being taken in.
     Answer { from: SiteId, tip: Tip },
     /// The piece of a bundle, and the records that the entry changes.
@@ -83,7 +83,7 @@ impl<S: Store> Context<'_, S> {
         }
         for log in logs.forks.names(*author) {
             if let Some(row) = self.entry_row(*space, log, *seq)?
-                && let Some(entry) = self.read_entry(row.position())?
+                && let Some(entry) = self.sound_entry(row.position())?
                 && entry.header.previous == *previous
             {
                 return Ok(Some((entry.header, entry.signature)));
@@ -97,7 +97,7 @@ impl Waiting {
     /// The site at fault if the entry must not be here, where somebody reads that.
     pub(in crate::replica) fn sender(&self) -> Option<SiteId> {
         match self {
-            Self::Message(Heard { from, .. }) | Self::Answer { from, .. } => Some(*from),
+            Self::Message(HeardMessage { from, .. }) | Self::Answer { from, .. } => Some(*from),
             Self::Bundle { maker, .. } => Some(*maker),
             Self::Members(_) | Self::Shown(_) => None,
         }
@@ -200,7 +200,7 @@ impl Batch {
             return arrival.put_off();
         }
         let (own, realm) = (cx.author.site, arrival.entry.entry.header.realm);
-        for site in cx.realms.losers(&arrival.entry.entry) {
+        for site in cx.realms.sites_losing_entries(&arrival.entry.entry) {
             let held = cx.realms.held_of(realm, site);
             let members = cx.realms.members_of(realm);
             if !members.is_none_or(|members| members.has_vouched(own, site, &held)) {

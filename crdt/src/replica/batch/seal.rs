@@ -204,11 +204,7 @@ impl Batch {
 impl Stage {
     /// What realms began with that the group brings, as frames of the journal.
     pub(in crate::replica) fn founding_frames(&self) -> Vec<Vec<u8>> {
-        let genesis = self.genesis.iter();
-        let genesis = genesis.map(|document| Frame::Genesis(&codec::encode(document)).bytes());
-        let spaces = self.spaces.iter();
-        let spaces = spaces.map(|document| Frame::Space(&codec::encode(document)).bytes());
-        genesis.chain(spaces).collect()
+        Frame::founding(self.genesis.as_ref(), &self.spaces)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::replica::Notice;
 use crate::replica::context::Context;
 use crate::replica::outbox::Outbox;
 use crate::replica::realms::Realms;
+use crate::store::changes::read_entry;
 use crate::store::frame::Frame;
 use crate::store::tables::logs::{self, EntryRow};
 use crate::store::tables::{decode_row, walk};
@@ -187,7 +188,7 @@ impl<S: Store> Context<'_, S> {
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for (author, seq) in lost.iter().take(LOST_ASKED_MAX) {
             let Some(row) = self.entry_row(pull.space, *author, *seq)? else { continue };
-            let Some(entry) = self.read_entry(row.position())? else { continue };
+            let Some(entry) = self.sound_entry(row.position())? else { continue };
             bytes += entry.bytes().len();
             if !entries.is_empty() && bytes > budget {
                 break;
@@ -208,11 +209,14 @@ impl<S: Store> Context<'_, S> {
         Ok(kept.and_then(|bytes| Entry::decode(&bytes).ok()))
     }
 
-    /// A durable entry; `None` where its bytes are damaged.
-    pub(in crate::replica) fn read_entry(&self, at: Position) -> Result<Option<Entry>, StoreError> {
-        match self.store.read(at) {
-            Ok(frame) => Ok(Frame::entry_in(&frame)),
-            Err(StoreError::Damaged { .. }) => Ok(None),
+    /// A durable entry; `None` where its bytes are damaged, or are no entry.
+    pub(in crate::replica) fn sound_entry(
+        &self,
+        at: Position,
+    ) -> Result<Option<Entry>, StoreError> {
+        match read_entry(self.store, at) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(StoreError::Damaged { .. } | StoreError::Newer { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -240,9 +244,11 @@ impl Links {
             return Ok(());
         }
         let (mut found, holes, claimed) = loop {
+            let before = store.damaged();
             let (holes, mut claimed) = (holes(store)?, BTreeSet::new());
             let found = Losses::find(store, realms, &holes, &mut claimed)?;
-            if !found.put_back(store)? {
+            // Behind these there may be more, for as long as putting them back changes what is damaged.
+            if !found.put_back(store)? || store.damaged() == before {
                 break (found, holes, claimed);
             }
         };
@@ -313,12 +319,9 @@ fn keep_founding<'a>(
 ) -> Result<(), StoreError> {
     // How often the journal is to have each.
     let mut missing: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    missing.extend(
-        realms.genesis().map(|genesis| (Frame::Genesis(&codec::encode(genesis)).bytes(), COPIES)),
-    );
     let documents = realms.private().map(|(document, _)| document);
-    missing
-        .extend(documents.map(|document| (Frame::Space(&codec::encode(document)).bytes(), COPIES)));
+    let founding = Frame::founding(realms.genesis(), documents);
+    missing.extend(founding.into_iter().map(|frame| (frame, COPIES)));
     let forks = realms.all_logs().flat_map(|(_, logs)| logs.forks.proofs());
     missing.extend(forks.map(|fork| (Frame::Fork(&codec::encode(&fork)).bytes(), 1)));
     let mut after = None;

@@ -110,7 +110,7 @@ impl Links {
         let mut withheld = Withheld::new(&self.losses, pull.space);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((position, author, seq))) = next.pop() {
-            let Some(entry) = cx.read_entry(position)?.map(|entry| entry.in_log(author)) else {
+            let Some(entry) = cx.sound_entry(position)?.map(|entry| entry.in_log(author)) else {
                 withheld.add(author, seq);
                 continue;
             };

@@ -20,10 +20,10 @@ use crate::store::{Position, RowWrite, Store, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum InviteError {
     /// The site has no network to invite to.
-    #[error("this site is no member of a network yet")]
+    #[error("this site is not a member of a network yet")]
     NoMember,
     /// Admins invite.
-    #[error("inviting takes the role admin, this site is {role}")]
+    #[error("inviting takes the role admin; this site is {role}")]
     Role {
         /// The site's role.
         role: Role,
@@ -92,7 +92,7 @@ impl<S: Store> Context<'_, S> {
         at: Position,
         EntryId { author, seq }: EntryId,
     ) -> Result<Option<Entry>, StoreError> {
-        let entry = match self.read_entry(at)? {
+        let entry = match self.sound_entry(at)? {
             Some(entry) => Some(entry),
             None => self.kept_entry(space, author, seq)?,
         };
@@ -226,7 +226,7 @@ impl Realms {
 
     /// Says who came and who went, and forgets the receipts of those who went, which it returns. `before`: who the members
     /// were.
-    pub(in crate::replica) fn show_changes(
+    pub(in crate::replica) fn note_changes(
         &mut self,
         out: &mut Outbox,
         before: &BTreeSet<SiteId>,
