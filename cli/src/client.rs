@@ -326,7 +326,7 @@ fn unreachable_socket(data: &Path, error: &io::Error) -> CliError {
     let failed = CliError::failed(format!("cannot reach the node at {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            failed.hint("run the command as the user whose the data folder is")
+            failed.hint("run the command as the user who owns the data folder")
         }
         _ => failed,
     }
@@ -339,8 +339,9 @@ fn broken(error: &dyn std::error::Error) -> CliError {
         text = error.to_string();
         source = error.source();
     }
-    CliError::failed(format!("the connection to the node broke: {text}"))
-        .hint("`branchline status` tells whether it runs; what was asked may have been done")
+    CliError::failed(format!("the connection to the node broke: {text}")).hint(
+        "`branchline status` shows whether it is running; what you asked for may have been done",
+    )
 }
 
 fn unsendable(error: &axum::http::Error) -> CliError {

@@ -194,7 +194,7 @@ impl From<FolderError> for CliError {
                 let holder =
                     process.map_or("another process".to_owned(), |id| format!("process {id}"));
                 Self::failed(format!("the data folder {} is in use by {holder}", path.display()))
-                    .hint("`branchline status` asks the node that runs on it; stop that process to use the folder otherwise")
+                    .hint("`branchline status` asks the node that uses it; stop that process to use the folder in another way")
             }
             FolderError::Foreign { path, owner, user } => {
                 Self::failed(text_of(&error)).hint(of_owner(path, *owner, *user))
@@ -225,7 +225,7 @@ impl From<StartError> for CliError {
                     .hint("choose another port with --api 127.0.0.1:PORT; port 0 takes a free one")
             }
             StartError::Socket { .. } => Self::failed(text_of(&error))
-                .hint("the data folder must lie on a file system that takes sockets, a local one"),
+                .hint("the data folder must be on a local file system, one that supports sockets"),
             StartError::Open(OpenError::Journal(_) | OpenError::Tables(_))
             | StartError::Clock(_)
             | StartError::Store(_)

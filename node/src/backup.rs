@@ -102,22 +102,22 @@ pub enum BackupError {
     #[error(transparent)]
     File(#[from] ChunkError),
     /// A part does not say what it should: another program made it.
-    #[error("the backup holds what no backup does: {0}")]
+    #[error("the backup contains what does not belong in a backup: {0}")]
     Layout(#[from] DecodeError),
     /// Frames do not unpack.
-    #[error("the backup holds what no backup does: {0}")]
+    #[error("the backup contains what does not belong in a backup: {0}")]
     Unpack(#[from] UnpackError),
     /// The header is none.
-    #[error("the backup holds what no backup does: {0}")]
+    #[error("the backup contains what does not belong in a backup: {0}")]
     Header(#[from] serde_json::Error),
     /// A file has a name that no extension's file can have.
-    #[error("the backup holds what no backup does: a file called {found:?}")]
+    #[error("the backup contains what does not belong in a backup: a file called {found:?}")]
     Name {
         /// The name.
         found: String,
     },
     /// A part is of a kind that there is not.
-    #[error("the backup holds a part of the unknown kind {found}")]
+    #[error("the backup contains a part of unknown kind {found}")]
     Kind {
         /// The kind.
         found: u8,
@@ -136,7 +136,7 @@ pub enum BackupError {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The folder holds something.
-    #[error("{path} is not empty: a site is restored to a new folder", path = path.display())]
+    #[error("{path} is not empty: restore a site to a new folder", path = path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,

@@ -236,7 +236,7 @@ fn split(piece: MergePiece) -> Vec<MergePiece> {
 /// Prepares a piece on another thread.
 async fn prepare(piece: Result<Piece, NotMerged>) -> Result<MergePiece, NotMerged> {
     let piece = piece?;
-    let failed = || "this program failed over them, please report this".to_owned();
+    let failed = || "this program failed while reading them; please report this".to_owned();
     let prepared = spawn_blocking(|| piece.prepare()).await;
     Ok(prepared.map_err(|_| MergeError::Unreadable { reason: failed() })?)
 }

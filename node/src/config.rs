@@ -188,7 +188,7 @@ pub enum ConfigError {
         what: String,
     },
     /// The configuration is a program's own.
-    #[error("this node was not started by a configuration file, so there is none to read again")]
+    #[error("this node was started without a configuration file, so there is none to read again")]
     NoFile,
     /// Two settings contradict each other, or one cannot be.
     #[error("{what}")]

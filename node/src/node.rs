@@ -89,7 +89,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The machine gives no random bytes.
-    #[error("this machine gives no random bytes")]
+    #[error("this machine provides no random bytes")]
     NoRandomness,
     /// An extension cannot work.
     #[error("{name} cannot start: {source}")]

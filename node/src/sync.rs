@@ -255,7 +255,7 @@ fn peer_sync(
     let error = match (done.contains_key(&site), last) {
         (true, _) => None,
         (false, Some(_)) => Some("connected, but not in step in time".to_owned()),
-        (false, None) => Some("not connected (`branchline peers` tells why)".to_owned()),
+        (false, None) => Some("not connected (`branchline peers` shows why)".to_owned()),
     };
     PeerSync {
         site,

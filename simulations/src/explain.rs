@@ -89,7 +89,7 @@ impl Explanation {
             last_ms = Some(at_ms);
         }
         if self.lines_left_out > 0 {
-            lines.push(format!("  … and {} more lines; --site tells less", self.lines_left_out));
+            lines.push(format!("  … and {} more lines; --site shows fewer", self.lines_left_out));
         }
         lines.push(String::new());
         lines.push("Where each change shows".to_owned());

@@ -75,7 +75,7 @@ pub(crate) struct ListArgs {
     /// Continue after this id, or from the cursor that a list with --where or --order ended with
     #[arg(long, value_name = "ID|CURSOR")]
     pub(crate) after: Option<String>,
-    /// Instead, the ids of the deleted records; `branchline undelete` brings one back
+    /// List the ids of deleted records instead; `branchline undelete` restores one
     #[arg(long, conflicts_with_all = ["filter", "order"])]
     pub(crate) deleted: bool,
 }

@@ -38,7 +38,7 @@ pub(crate) async fn open(context: &Context, args: OpenArgs) -> Result<(), CliErr
         Ok(())
     } else {
         output::note(
-            "no browser could be opened here: open this link, which serves once, within five minutes",
+            "no browser could be opened here: open this link within five minutes; it works once",
         );
         output::line(&answer.link)
     }
@@ -109,7 +109,9 @@ fn list(global: &Global, users: &Users) -> Result<(), CliError> {
         return output::json(&json!({ "users": rows }));
     }
     if users.is_empty() {
-        output::note("nobody signs in with a password; `branchline open` signs in whoever runs it");
+        output::note(
+            "nobody signs in with a password; `branchline open` signs in the person who runs it",
+        );
     }
     users
         .iter()
@@ -145,7 +147,7 @@ fn first_line(input: impl BufRead, path: &Path) -> Result<String, CliError> {
     let read = input.take(PASSWORD_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line);
     read.map_err(|error| CliError::file("read", path, &error))?;
     let line = String::from_utf8(line)
-        .map_err(|_| CliError::failed(format!("{} holds no text in UTF-8", path.display())))?;
+        .map_err(|_| CliError::failed(format!("{} is not UTF-8 text", path.display())))?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 

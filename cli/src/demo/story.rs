@@ -215,7 +215,8 @@ impl<'a, 'b> Story<'a, 'b> {
         self.screen.good(&format!("the conflict is gone everywhere {equal} later"))?;
         until_receipted(&self.offices()).await?;
         let receipted = since(started);
-        let text = format!("after {receipted} each office has all receipts: nobody lacks anything");
+        let text =
+            format!("after {receipted} each office has all receipts: nobody is missing anything");
         self.screen.good(&text)?;
         Ok(())
     }

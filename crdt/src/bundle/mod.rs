@@ -131,10 +131,10 @@ pub enum BundleError {
     #[error(transparent)]
     File(#[from] ChunkError),
     /// A piece does not say what it should: another program made it.
-    #[error("the bundle holds what no bundle does: {0}")]
+    #[error("the bundle contains what does not belong in a bundle: {0}")]
     Layout(#[from] DecodeError),
     /// A piece is of a kind that there is not.
-    #[error("the bundle holds a piece of the unknown kind {found}")]
+    #[error("the bundle contains a piece of unknown kind {found}")]
     Kind {
         /// The kind.
         found: u8,

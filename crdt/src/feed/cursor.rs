@@ -118,13 +118,13 @@ impl Hole {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCursor {
     /// The text is none.
-    #[error("{text:?} is no cursor")]
+    #[error("{text:?} is not a cursor")]
     Text {
         /// The text, or its beginning.
         text: String,
     },
     /// It is of another site, or of another space.
-    #[error("the cursor is of another site or another space")]
+    #[error("the cursor is from another site or another space")]
     Foreign,
     /// The journal does not hold what the consumer has seen.
     #[error(

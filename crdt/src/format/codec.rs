@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes do not follow the layout.
-    #[error("the bytes are no {what}: {source}")]
+    #[error("the bytes are not a valid {what}: {source}")]
     Layout {
         /// The kind of value that was expected.
         what: &'static str,

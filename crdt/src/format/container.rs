@@ -35,7 +35,7 @@ pub struct FileKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// It begins otherwise.
-    #[error("this is no {expected}: it does not begin as one")]
+    #[error("this is not a {expected}: it does not begin like one")]
     Mark {
         /// What was expected.
         expected: &'static str,

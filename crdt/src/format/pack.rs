@@ -35,7 +35,7 @@ pub enum UnpackError {
         bytes_max: usize,
     },
     /// zstd refuses it.
-    #[error("the content is no zstd frame: {source}")]
+    #[error("the content is not a zstd frame: {source}")]
     Zstd {
         /// What zstd said.
         source: std::io::Error,

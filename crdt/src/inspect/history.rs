@@ -95,13 +95,13 @@ pub enum HistoryError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotNamed {
     /// No change begins with what was given.
-    #[error("the record has no change, and no entry, {found:?}")]
+    #[error("the record has no change or entry {found:?}")]
     NoChange {
         /// What was given.
         found: String,
     },
     /// More than one change begins with it.
-    #[error("{found:?} begins {count} changes of the record, give more of its characters")]
+    #[error("{count} changes of the record begin with {found:?}: give more characters")]
     Ambiguous {
         /// What was given.
         found: String,

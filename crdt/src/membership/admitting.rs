@@ -15,10 +15,10 @@ pub enum NotAdmitted {
         expected: RealmId,
     },
     /// A signature is wrong.
-    #[error("the ticket's signatures do not hold")]
+    #[error("the ticket's signatures are not valid")]
     Forged,
     /// The issuer may not invite.
-    #[error("the ticket was issued by {issuer}, which is no admin of this network")]
+    #[error("the ticket was issued by {issuer}, which is not an admin of this network")]
     IssuerNotAdmin {
         /// Who signed the grant.
         issuer: SiteId,

@@ -69,7 +69,7 @@ pub enum QueryFault {
         found: String,
     },
     /// A character begins nothing.
-    #[error("the character {found:?} begins nothing that is known here")]
+    #[error("unexpected character {found:?}")]
     Character {
         /// The character.
         found: char,
@@ -102,7 +102,7 @@ pub enum QueryFault {
         found: String,
     },
     /// A test does not fit the kind of the field, or the literal.
-    #[error("{test} cannot be asked of {of}")]
+    #[error("{test} cannot be used with {of}")]
     Test {
         /// The test.
         test: &'static str,

@@ -22,22 +22,22 @@ const ID: &str = "id";
 pub enum EventFault {
     /// There is another event of that id.
     #[error(
-        "another event of this id is stored, and an event is never changed: store what is new under an id of its own"
+        "another event with this id is stored already, and events never change: store the new one under an id of its own"
     )]
     Exists,
     /// An event was to be edited.
     #[error(
-        "events are never changed: store an event that says what is to change, under an id of its own"
+        "events never change: store another event that says what is different, under an id of its own"
     )]
     Edited,
     /// An event was to be deleted, or to come back.
-    #[error("events are never deleted: store an event that says so, under an id of its own")]
+    #[error("events are never deleted: store another event that says so, under an id of its own")]
     Deleted,
     /// A document was to be taken in.
     #[error("events are not taken from Automerge documents: store them as events")]
     Document,
     /// There is a field that events do not have.
-    #[error("{field:?} is no field of an event: expected type, aggregate_id, data and metadata")]
+    #[error("{field:?} is not a field of an event: expected type, aggregate_id, data and metadata")]
     Field {
         /// The field.
         field: String,
@@ -66,7 +66,7 @@ pub enum EventFault {
     },
     /// Data or metadata are a text that is no JSON.
     #[error(
-        "{field} is the text {found}, which is no JSON: expected JSON itself, or JSON as text (a text in quotes of its own)"
+        "{field} is the text {found}, which is not JSON: expected JSON itself, or JSON as text (a text in quotes of its own)"
     )]
     NotJson {
         /// The field.

@@ -85,18 +85,18 @@ pub enum SpaceDecision {
 #[derive(Debug, thiserror::Error)]
 pub enum DecisionError {
     /// The site has no say.
-    #[error("this site is no member of a network")]
+    #[error("this site is not a member of a network")]
     NoMember,
     /// The site was revoked: nobody would take its word.
     #[error(
-        "this site was revoked by {by}: it decides of nothing any more; it can join only again, with a new ticket and another data folder"
+        "this site was revoked by {by}: it can decide nothing any more; to come back, it has to join again with a new ticket and another data folder"
     )]
     Revoked {
         /// The name of the admin who revoked it.
         by: String,
     },
     /// The site left the space, or was shut out of it.
-    #[error("this site {}: it decides of nothing there any more", match left {
+    #[error("this site {}: it can decide nothing there any more", match left {
         true => "left the space".to_owned(),
         false => format!("was shut out of the space by {by}"),
     })]
@@ -107,7 +107,7 @@ pub enum DecisionError {
         by: String,
     },
     /// Admins decide.
-    #[error("deciding of members takes the role admin, this site is {role}")]
+    #[error("deciding about members takes the role admin; this site is {role}")]
     Role {
         /// The site's role.
         role: Role,
@@ -119,7 +119,7 @@ pub enum DecisionError {
     #[error(transparent)]
     SpaceName(#[from] BadSpaceName),
     /// A space is called so.
-    #[error("this site holds a space called {name} already")]
+    #[error("this site already holds a space called {name}")]
     SpaceNameTaken {
         /// The name.
         name: String,
@@ -135,14 +135,14 @@ pub enum DecisionError {
     },
     /// What is here alone would be lost to the space.
     #[error(
-        "{entries} entries that this site wrote in the space are not known to be held by any other site of it: wait until one has said so"
+        "no other site of the space has confirmed {entries} entries that this site wrote there: wait until one has"
     )]
     OnlyHere {
         /// How many.
         entries: u64,
     },
     /// No such member.
-    #[error("no site {site} is a member of this network")]
+    #[error("{site} is not a member of this network")]
     UnknownSite {
         /// What was given.
         site: SiteId,
@@ -159,20 +159,20 @@ pub enum DecisionError {
     )]
     Ticket,
     /// No such ticket is open.
-    #[error("no ticket {ticket} is open in this network")]
+    #[error("there is no open ticket {ticket} in this network")]
     NoTicket {
         /// What was given.
         ticket: SiteId,
     },
     /// Nobody shuts itself out.
-    #[error("a site decides neither of its own membership nor of its own role: another admin can")]
+    #[error("a site cannot decide about its own membership or role: another admin can")]
     Oneself,
     /// A network without an admin could never let anyone in or out again.
     #[error("this site is the only admin: make another one first")]
     LastAdmin,
     /// Admins decide of their juniors.
     #[error(
-        "{name} has been there for longer than this site: only an admin who was there before it can decide of it"
+        "{name} is senior to this site: only an admin who joined before it can decide about it"
     )]
     Senior {
         /// The member's name.

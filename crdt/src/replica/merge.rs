@@ -50,7 +50,7 @@ pub struct MissingEntries {
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// The site has no network.
-    #[error("this site belongs to no network yet")]
+    #[error("this site does not belong to a network yet")]
     NoNetwork,
     /// The bundle is another network's.
     #[error("the bundle is of network {found}, this site belongs to {expected}")]
@@ -61,16 +61,16 @@ pub enum MergeError {
         expected: RealmId,
     },
     /// The bundle begins behind entries that are not here; nothing was merged.
-    #[error("the bundle begins behind entries that this site lacks")]
+    #[error("the bundle begins after entries that this site does not have")]
     Gap {
         /// Which.
         missing: Vec<MissingEntries>,
     },
     /// This site waits for its admission, and the bundle does not bring it.
-    #[error("this site is no member of the network by what the bundle says")]
+    #[error("according to the bundle, this site is not a member of the network")]
     NotMember,
     /// The maker's ticket is refused.
-    #[error("the site that made the bundle is no member, and its ticket is refused: {reason}")]
+    #[error("the site that made the bundle is not a member, and its ticket is refused: {reason}")]
     TicketRefused {
         /// Why.
         reason: String,

@@ -93,7 +93,7 @@ impl Ask {
             None => Body::empty(),
         };
         let request = request.body(body).map_err(|error| {
-            let message = format!("what was asked for is no request: {error}");
+            let message = format!("this is not a request: {error}");
             Refused::new(StatusCode::BAD_REQUEST, "bad_request", message)
         })?;
         let response = self.send(request).await;

@@ -40,7 +40,7 @@ pub struct NewCertificate {
 pub enum CertificateError {
     /// A name cannot be in one.
     #[error(
-        "no certificate can be for these names: {source}; expected host names and IP addresses"
+        "no certificate can be made for these names: {source}; expected host names and IP addresses"
     )]
     Names {
         /// Why.
@@ -55,7 +55,7 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// There is one already.
-    #[error("{path} exists already: browsers that trust it would have to trust a new one; --force makes it all the same", path = path.display())]
+    #[error("{path} exists already: browsers that trust it would have to trust a new one; --force makes one anyway", path = path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -124,7 +124,7 @@ fn generate(names: &[String]) -> Result<(rcgen::Certificate, String), rcgen::Err
 /// What speaks TLS with a certificate and its key.
 pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let wrong = |path: &Path, expected: &str, error: &dyn std::fmt::Display| {
-        format!("{} is no {expected} in PEM: {error}", path.display())
+        format!("{} is not a {expected} in PEM: {error}", path.display())
     };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -31,7 +31,7 @@ pub struct Reloaded {
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The folder of a stopped node was opened.
-    #[error("no node runs here: it reads its configuration when it starts")]
+    #[error("no node is running here; it will read its configuration when it starts")]
     NotRunning,
     /// It is refused.
     #[error(transparent)]
@@ -43,7 +43,7 @@ pub enum ReloadError {
         what: String,
     },
     /// An extension cannot work by it.
-    #[error("{name} cannot take up the configuration: {source}")]
+    #[error("{name} cannot apply the configuration: {source}")]
     Extension {
         /// Which.
         name: &'static str,

@@ -20,7 +20,7 @@ impl Handle {
         let disputed = |(site, disputed): (&SiteId, &Disputed)| {
             let Disputed { role, issuer, through, .. } = disputed;
             let what = format!(
-                "let in by {} with a {role} ticket of {}, which had been withdrawn or was used up: it is no member until an admin decides",
+                "let in by {} with a {role} ticket of {}, which had been withdrawn or used up: it is not a member until an admin decides",
                 name(through),
                 name(issuer),
             );
@@ -35,7 +35,7 @@ impl Handle {
         let forked = forked.into_iter().filter(is_member).map(|site| {
             let what = "signed different entries under one number, as its signatures prove; both stay. Either its machine was set back, or its image started twice, or somebody else has its key";
             let hint = format!(
-                "ask that office; if nobody set a machine back there: `branchline revoke {site}`"
+                "ask that office; if nobody there restored or reset a machine: `branchline revoke {site}`"
             );
             let about = format!("site {}", name(&site));
             Finding { hint: Some(hint), ..Finding::new(Severity::Warning, about, what.to_owned()) }

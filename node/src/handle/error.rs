@@ -32,7 +32,7 @@ pub enum ReadError {
 
 /// The site belongs to no network.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("this site belongs to no network yet: found one, or join one with a ticket")]
+#[error("this site does not belong to a network yet: found one, or join one with a ticket")]
 pub struct NoNetwork;
 
 /// Why a space cannot be addressed.
@@ -69,7 +69,7 @@ pub enum NoTicket {
     #[error(transparent)]
     Decision(#[from] DecisionError),
     /// The machine gives no random bytes.
-    #[error("this machine gives no random bytes for the ticket's secret")]
+    #[error("this machine provides no random bytes for the ticket's secret")]
     NoRandomness,
     /// The node stopped meanwhile.
     #[error(transparent)]

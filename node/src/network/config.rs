@@ -40,7 +40,7 @@ pub enum NetworkError {
     #[error("cannot read how this machine resolves names; check /etc/resolv.conf")]
     Dns(#[source] io::Error),
     /// The machine gives no random bytes.
-    #[error("this machine gives no random bytes")]
+    #[error("this machine provides no random bytes")]
     NoRandomness,
     /// The gossip limits contradict each other.
     #[error("the gossip configuration is not usable: {0}")]

@@ -86,7 +86,9 @@ pub enum NotWritten {
         found: &'static str,
     },
     /// Something was said of the edit before, and there was none.
-    #[error("{what} of no edit: it stands behind the put, merge, delete or edit that it is about")]
+    #[error(
+        "{what} without an edit: put it after the put, merge, delete or edit that it belongs to"
+    )]
     NoEdit {
         /// What was said.
         what: &'static str,

@@ -87,13 +87,13 @@ pub struct RunFile {
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// There is no site.
-    #[error("{path} holds no site, make one with `branchline init --name NAME`", path = path.display())]
+    #[error("{path} contains no site; make one with `branchline init --name NAME`", path = path.display())]
     NoSite {
         /// The data folder.
         path: PathBuf,
     },
     /// There is a site already.
-    #[error("{path} holds a site already ({name}), use another data folder", path = path.display())]
+    #[error("{path} already contains a site ({name}); use another data folder", path = path.display())]
     Exists {
         /// The data folder.
         path: PathBuf,

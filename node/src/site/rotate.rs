@@ -83,7 +83,7 @@ pub(crate) fn finish(folder: &SiteFolder, replica: &Replica<Storage>) -> Result<
     let Some(successor) = successor else { return Ok(false) };
     let is_taken = folder.take_next_key(successor)?;
     if is_taken {
-        info!(site = %successor, "this site goes on under its new key");
+        info!(site = %successor, "this site continues under its new key");
     }
     Ok(is_taken)
 }

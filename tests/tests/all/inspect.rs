@@ -74,7 +74,7 @@ fn a_history_names_each_change_its_site_and_what_became_of_each_field() {
     }
     let table = head.run(["history", "products", "tea"]).ok();
     assert!(table.contains("origin.land") && table.contains("north"), "{table}");
-    assert!(head.run(["history", "products", "none"]).fails(1).contains("nobody has written"));
+    assert!(head.run(["history", "products", "none"]).fails(1).contains("was never written"));
 }
 
 #[test]

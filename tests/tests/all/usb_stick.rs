@@ -215,7 +215,7 @@ fn a_stick_that_leaves_a_gap_names_what_is_missing_and_is_not_merged() {
     let path = stick.to_str().unwrap();
     head.run(["bundle", path, "--since", &since, "--force"]).ok();
     let error = north.run(["merge", path]).fails(1);
-    assert!(error.contains("entries that this site lacks: head "), "{error}");
+    assert!(error.contains("entries that this site does not have: head "), "{error}");
     assert!(error.contains("branchline frontier > FILE"), "{error}");
     assert_eq!(north.count("products"), 0);
     let since = frontier(&north, &folder.path().join("frontier"));
@@ -332,8 +332,11 @@ fn merge_says_what_it_was_given_instead_of_a_bundle() {
             head.start();
         }
         for (given, expected) in [
-            (PathBuf::from("/dev/urandom"), "is no bundle: it is "),
-            (PathBuf::from("/dev/zero"), "is no bundle: it is data that begins with the bytes 00"),
+            (PathBuf::from("/dev/urandom"), "is not a bundle: it is "),
+            (
+                PathBuf::from("/dev/zero"),
+                "is not a bundle: it is data that begins with the bytes 00",
+            ),
             (path("empty"), "it is empty"),
             (path("text"), "it is text that begins with \"sku,price"),
             (backup.clone(), "it is a backup"),

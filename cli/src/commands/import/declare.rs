@@ -138,7 +138,7 @@ pub(crate) fn report(context: &Context, collection: &str, plan: &Plan, outcome: 
         }
         Outcome::Declared => {
             output::note(format_args!(
-                "declared as the schema of {collection}, by what the file holds:"
+                "declared as the schema of {collection}, based on the file:"
             ));
             let width =
                 plan.schema.keys().map(|name| name.chars().count()).max().unwrap_or_default();

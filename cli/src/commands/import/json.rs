@@ -76,7 +76,7 @@ fn next_line<R: BufRead>(lines: &mut Lines<R>) -> Result<Option<JsonRow>, LinesE
         let error = if line.is_text {
             None
         } else {
-            Some("it has bytes that are no text in this encoding".to_owned())
+            Some("it has bytes that are not text in this encoding".to_owned())
         };
         let raw = RawRow { line: line.number, lines: 1, bytes: line.bytes };
         return Ok(Some(JsonRow { raw, text: line.text, error }));

@@ -47,7 +47,7 @@ use survey::Survey;
 pub(crate) async fn run(context: &Context, args: ImportArgs) -> Result<(), CliError> {
     let ImportArgs { collection, file, id, read, types, undelete, no_schema, write_schema } = args;
     if write_schema {
-        return Err(CliError::usage("--write-schema is no more").hint(
+        return Err(CliError::usage("--write-schema no longer exists").hint(
             "leave it out: the first import into a collection declares its schema, unless --no-schema says not to",
         ));
     }

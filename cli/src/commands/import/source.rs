@@ -170,7 +170,7 @@ impl<'a> Source<'a> {
             return Err(format!("{names} is empty, expected the record's id"));
         }
         let id = ids::join(&parts);
-        check_record_id(&id).map_err(|error| format!("{names} is no id: {error}"))?;
+        check_record_id(&id).map_err(|error| format!("{names} is not an id: {error}"))?;
         Ok(id)
     }
 }

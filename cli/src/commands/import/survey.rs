@@ -108,7 +108,7 @@ pub(crate) fn open_csv<'a>(
     let (rows, header) = opened.map_err(|error| unreadable(input, &error))?;
     let header = header.ok_or_else(|| {
         CliError::failed(format!("{name} has no header row"))
-            .hint("the first row names the columns; --skip LINES says what stands above it")
+            .hint("the first row names the columns; --skip LINES skips what is above it")
     })?;
     let lines = header.raw.line + header.raw.lines - 1;
     let cells = header.cells.map_err(|error| {

@@ -31,7 +31,7 @@ pub(super) fn read(given: &str) -> Result<String, CliError> {
     let ticket = text.trim();
     if ticket.is_empty() {
         let whence = if given == "-" { "stdin" } else { given };
-        return Err(CliError::failed(format!("{whence} holds no ticket: it is empty"))
+        return Err(CliError::failed(format!("{whence} contains no ticket: it is empty"))
             .hint("`branchline invite -o FILE` at an admin's site makes one"));
     }
     Ok(ticket.to_owned())
@@ -67,8 +67,9 @@ impl TicketFile {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                CliError::failed(format!("{} exists already", path.display()))
-                    .hint("it may hold a ticket that serves still: name another file, or remove it")
+                CliError::failed(format!("{} exists already", path.display())).hint(
+                    "it may contain a ticket that is still valid: name another file, or remove it",
+                )
             }
             _ => CliError::file("write", path, &error),
         })?;

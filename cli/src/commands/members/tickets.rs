@@ -47,6 +47,9 @@ async fn withdraw(context: &Context, ticket: &str) -> Result<(), CliError> {
     if context.json {
         return output::json(&answer);
     }
-    output::note(format_args!("ticket {} is withdrawn: nobody comes by it any more", answer.id));
+    output::note(format_args!(
+        "ticket {} is withdrawn: nobody can join with it any more",
+        answer.id
+    ));
     Ok(())
 }

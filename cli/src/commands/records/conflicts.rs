@@ -42,7 +42,7 @@ pub(crate) async fn conflicts(
         output::note(if deleted { "no deletion hides an edit" } else { "no conflicts" });
     } else if deleted && !context.json {
         output::note(
-            "\n`branchline undelete` brings a record back with the edit, `delete` after that settles it otherwise",
+            "\n`branchline undelete` restores a record with the edit in it; `delete` after that keeps it deleted",
         );
     } else if !context.json {
         output::note("\n`branchline settle` takes one of the values");

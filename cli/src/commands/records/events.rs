@@ -47,7 +47,7 @@ async fn declare(context: &Context, collection: &str) -> Result<(), CliError> {
 async fn store(context: &Context, collection: &str, texts: Vec<String>) -> Result<(), CliError> {
     let events = if texts.is_empty() { of_lines(&stdin()?)? } else { of_arguments(&texts)? };
     if events.is_empty() {
-        output::note("there are no events on stdin: nothing is stored");
+        output::note("there are no events on stdin, so nothing was stored");
         return Ok(());
     }
     let path = collection_path("events", collection, "")?;
@@ -67,7 +67,7 @@ fn stdin() -> Result<String, CliError> {
     read.map_err(|error| CliError::failed(format!("cannot read stdin: {error}")))?;
     if text.len() > BODY_BYTES_MAX {
         Err(CliError::failed(format!("stdin has more than {BODY_BYTES_MAX} bytes"))
-            .hint("store the events in parts: each is stored together or not at all"))
+            .hint("store the events in parts: each part is stored as a whole or not at all"))
     } else {
         Ok(text)
     }
@@ -85,7 +85,7 @@ fn of_lines(text: &str) -> Result<Vec<EventRequest>, CliError> {
 
 fn event(text: &str, whose: &str) -> Result<EventRequest, CliError> {
     serde_json::from_str(text).map_err(|error| {
-        CliError::failed(format!("{whose} is no event: {error}")).hint(
+        CliError::failed(format!("{whose} is not an event: {error}")).hint(
             r#"expected for example '{"id": "7-1", "type": "paid", "aggregate_id": "order 7", "data": {"amount": "12.50"}}'"#,
         )
     })
@@ -177,7 +177,7 @@ async fn watch(context: &Context, collection: &str, since: Option<String>) -> Re
         let EventsResponse { events, version, more } =
             asked.map_err(|error: CliError| match since.as_str() {
                 "now" | "start" => error,
-                version => error.hint(format!("go on where this ended with --since {version}")),
+                version => error.hint(format!("continue from here with --since {version}")),
             })?;
         for event in &events {
             if context.json { output::json(event)? } else { show(event)? }

@@ -86,7 +86,7 @@ type CollectionSchema = (String, Map<String, Value>);
 
 fn parse(file: &Path, text: &str) -> Result<Vec<CollectionSchema>, CliError> {
     let wrong = |what: String| {
-        CliError::failed(format!("{} holds no schemas: {what}", file.display()))
+        CliError::failed(format!("{} contains no schemas: {what}", file.display()))
             .hint(r#"expected {"COLLECTION": {"FIELD": "KIND"}}, with "KIND required" for a field that every record must have"#)
     };
     let is_toml = file.extension().is_some_and(|extension| extension == "toml");

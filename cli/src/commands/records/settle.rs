@@ -71,8 +71,8 @@ pub(crate) async fn run(context: &Context, args: SettleArgs) -> Result<(), CliEr
 
 fn json(text: &str) -> Result<Value, CliError> {
     serde_json::from_str(text).map_err(|error| {
-        CliError::failed(format!("--value is no JSON: {error}"))
-            .hint("a text stands in double quotes within single ones: --value '\"2.60\"'")
+        CliError::failed(format!("--value is not JSON: {error}"))
+            .hint("put a text in double quotes within single ones: --value '\"2.60\"'")
     })
 }
 

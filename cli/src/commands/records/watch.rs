@@ -55,7 +55,7 @@ pub(crate) async fn watch(context: &Context, args: WatchArgs) -> Result<(), CliE
 fn go_on_from(error: CliError, since: &str) -> CliError {
     match since {
         "now" | "start" => error,
-        cursor => error.hint(format!("go on where this ended with --since {cursor}")),
+        cursor => error.hint(format!("continue from here with --since {cursor}")),
     }
 }
 

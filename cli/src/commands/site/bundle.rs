@@ -56,7 +56,7 @@ fn read_frontier(path: &Path) -> Result<FrontierResponse, CliError> {
         File::open(path).and_then(|file| file.take(FRONTIER_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|error| CliError::file("read", path, &error))?;
     serde_json::from_str(&text).map_err(|error| {
-        CliError::failed(format!("{} is no frontier: {error}", path.display()))
+        CliError::failed(format!("{} is not a frontier: {error}", path.display()))
             .hint("`branchline frontier > FILE` at the receiving site writes one")
     })
 }
@@ -114,7 +114,7 @@ pub(crate) async fn merge(context: &Context, path: &Path) -> Result<(), CliError
             "{entries} were left out: the disk here has too little room for what other sites wrote"
         );
         return Err(CliError::failed(message)
-            .hint("make room (`branchline status` says how much), and merge it again"));
+            .hint("free some disk space (`branchline status` says how much), and merge it again"));
     }
     if entries_waiting > 0 {
         let entries = counted_entries(entries_waiting);

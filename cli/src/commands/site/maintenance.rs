@@ -42,7 +42,7 @@ pub(crate) async fn verify(context: &Context, with_documents: bool) -> Result<()
         Ok(())
     } else {
         let faults = counted(report.fault_count, "fault");
-        Err(CliError::failed(format!("{faults} found beside {entries} and {records} that are sound"))
+        Err(CliError::failed(format!("{faults} found; {entries} and {records} are sound"))
             .hint("`branchline rebuild` rebuilds the tables; damaged journal frames come back from other sites while the node runs"))
     }
 }

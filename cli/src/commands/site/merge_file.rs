@@ -55,7 +55,7 @@ fn recognise(path: &Path, start: &[u8]) -> Result<(), CliError> {
         return Ok(());
     }
     let is = |what: String, hint: &str| {
-        let message = format!("{} is no bundle: it is {what}", path.display());
+        let message = format!("{} is not a bundle: it is {what}", path.display());
         Err(CliError::failed(message).hint(hint))
     };
     let make = "`branchline bundle FILE` at the other site makes a bundle";
@@ -110,7 +110,7 @@ mod tests {
         ] {
             let message = recognise(Path::new("f"), start).unwrap_err().message();
             assert!(
-                message.starts_with("f is no bundle: ") && message.contains(expected),
+                message.starts_with("f is not a bundle: ") && message.contains(expected),
                 "{message}"
             );
         }

@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, args: RunArgs) -> Result<(), CliError> 
             () = stop.wait() => Ok(()),
             () = reload_when_told(&node, &mut reload) => Ok(()),
             reason = node.failed() => Err(CliError::failed(format!("the node has failed: {reason}"))
-                .hint("nothing acknowledged is lost: mend the cause and start the node again, it then rebuilds its tables")),
+                .hint("nothing acknowledged is lost: fix the cause and start the node again; it will rebuild its tables")),
         },
         Err(error) => Err(error),
     };
@@ -109,7 +109,7 @@ async fn tell_ready(global: &Global, settings: &Settings, node: &Node) -> Result
     output::note(format_args!("ready: site {name} ({site}), API {api}, {at}"));
     if status.network.is_none() {
         output::note(format_args!(
-            "this site belongs to no network yet: `branchline --data {} join FILE`",
+            "this site does not belong to a network yet: `branchline --data {} join FILE`",
             global.data.display()
         ));
     }

@@ -41,7 +41,7 @@ pub(crate) async fn sync(context: &Context, args: SyncArgs) -> Result<(), CliErr
     if answer.complete {
         Ok(())
     } else {
-        Err(CliError::failed("not every site was reached and in step in time"))
+        Err(CliError::failed("not every site was reached and brought in step in time"))
     }
 }
 

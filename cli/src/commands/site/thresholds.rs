@@ -48,7 +48,7 @@ impl FromStr for Thresholds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} are no thresholds, expected WARNING,CRITICAL");
+        let expected = || format!("{text:?} are not thresholds; expected WARNING,CRITICAL");
         let (warning, critical) = text.split_once(',').ok_or_else(expected)?;
         let number = |text: &str| text.trim().parse().map_err(|_| expected());
         Ok(Self { warning: number(warning)?, critical: number(critical)? })

@@ -16,7 +16,7 @@ pub(crate) async fn unsent(context: &Context, site: Option<&str>) -> Result<(), 
         return output::json(&answer);
     }
     if answer.sites.is_empty() {
-        return output::line("there is no other site that anything is sent to");
+        return output::line("there is no other site to send anything to");
     }
     let mut rows: Vec<_> = answer.sites.iter().map(site_row).collect();
     if answer.sites.len() > 1 {

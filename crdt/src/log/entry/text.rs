@@ -34,7 +34,7 @@ pub struct EntryText {
 
 /// What was given names no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} names no entry: expected INCARNATION/NUMBER, like 8f3a2c91d04b7e11/5")]
+#[error("{found:?} is not an entry: expected INCARNATION/NUMBER, like 8f3a2c91d04b7e11/5")]
 pub struct NoEntryText {
     /// What was given.
     pub found: String,

@@ -15,7 +15,7 @@ pub enum Verdict {
     Missing(Vec<[u8; 32]>),
     /// The record is here without what is gone from it, and the change cannot be judged without that. Neither a fault:
     /// to be judged again by the whole history ([`crate::record::Document::of_changes`]).
-    #[error("the change is judged by the whole history of its record alone")]
+    #[error("the change can only be judged by the whole history of its record")]
     NeedsHistory,
     /// The change is bad, and every replica that has its ancestors says so.
     #[error("the change is bad")]
@@ -26,7 +26,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The bytes are no change of the format.
-    #[error("the bytes are no change of the format")]
+    #[error("the bytes are not a change in the expected format")]
     Chunk(#[from] ChunkFault),
     /// It relies on too many genesis.
     #[error("the change relies on {found} genesis, at most {GENESIS_MAX} are allowed")]
@@ -120,13 +120,13 @@ pub enum OperationFault {
     #[error("it inserts an element and is not just a value")]
     Insert,
     /// It removes or increments what is not a live value of the same field or element.
-    #[error("it removes or increments what is no live value of its field or element")]
+    #[error("it removes or increments something that is not a live value of its field or element")]
     NotLive,
     /// It removes or increments nothing, and is of a sort that must.
     #[error("it names nothing that it removes or increments")]
     NoPred,
     /// It increments no counter.
-    #[error("it increments what is no counter")]
+    #[error("it increments something that is not a counter")]
     NoCounter,
     /// The amount is too great.
     #[error(
@@ -146,7 +146,7 @@ pub enum OperationFault {
     #[error("a text consists of inserted strings that are not empty alone")]
     NotText,
     /// `_deleted` gets what is neither true nor false.
-    #[error("the field _deleted is true or false alone")]
+    #[error("the field _deleted must be true or false")]
     Deleted,
     /// It makes an object too deep in the record.
     #[error("it makes an object deeper than {DEPTH_MAX} levels")]

@@ -51,7 +51,7 @@ pub enum GenesisFault {
         found: usize,
     },
     /// A name of the path is no field name.
-    #[error("the path of a genesis contains what is no field name")]
+    #[error("the path of a genesis contains something that is not a field name")]
     Name(#[from] NameError),
 }
 

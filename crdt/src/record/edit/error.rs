@@ -115,7 +115,7 @@ pub enum EditError {
         kind: Kind,
     },
     /// Maps and lists nest too deep.
-    #[error("{path:?} lies deeper than {DEPTH_MAX} levels")]
+    #[error("{path:?} is nested deeper than {DEPTH_MAX} levels")]
     TooDeep {
         /// The path.
         path: String,

@@ -15,16 +15,16 @@ pub const MISFITS_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentFault {
     /// There are none.
-    #[error("the document is empty: expected what Automerge saves")]
+    #[error("the document is empty: expected what Automerge's save() writes")]
     Empty,
     /// There are too many.
-    #[error("the document has {found} bytes, at most {DOCUMENT_BYTES_MAX} are taken in")]
+    #[error("the document has {found} bytes, at most {DOCUMENT_BYTES_MAX} are accepted")]
     TooLarge {
         /// How many.
         found: usize,
     },
     /// They do not begin as a document does.
-    #[error("the bytes are no Automerge document: expected what Automerge saves")]
+    #[error("the bytes are not an Automerge document: expected what Automerge's save() writes")]
     NoDocument,
     /// They end too early, or say what cannot be.
     #[error("the document is damaged")]
@@ -40,11 +40,13 @@ pub enum DocumentFault {
     Inflates,
     /// It holds a bundle of changes.
     #[error(
-        "the document holds a bundle, an experiment of Automerge's that is not taken in: save the document with save()"
+        "the document contains a bundle, an experiment of Automerge's that is not accepted: save the document with save()"
     )]
     Bundle,
     /// It holds something of a later version.
-    #[error("the document holds a part of type {found}; known are 0 (document), 1 and 2 (changes)")]
+    #[error(
+        "the document contains a part of type {found}; known types are 0 (document), 1 and 2 (changes)"
+    )]
     UnknownChunk {
         /// Its type.
         found: u8,
@@ -56,13 +58,13 @@ pub enum DocumentFault {
         found: u64,
     },
     /// It has too many changes, or too many operations.
-    #[error("the document has more than {max} changes or operations: no more are taken in")]
+    #[error("the document has more than {max} changes or operations: no more are accepted")]
     TooManyRows {
         /// How many are taken in.
         max: u64,
     },
     /// The operations of a change count too far.
-    #[error("the operations of a change begin at {found}, which leaves none for those behind them")]
+    #[error("the operations of a change begin at {found}, which leaves none for those after them")]
     Counter {
         /// The first one's counter.
         found: u64,
@@ -79,12 +81,10 @@ pub enum DocumentFault {
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentRefused {
     /// The record does not exist, and it is not said that the document shall become it.
-    #[error(
-        "the record does not exist: a document becomes a new record only where that is asked for"
-    )]
+    #[error("the record does not exist: a document becomes a new record only on request")]
     Missing,
     /// It is to become a new record, and there is another one.
-    #[error("the record exists already, and the document was not made of it")]
+    #[error("the record exists already, and the document was not made from it")]
     Exists,
     /// It was never made of this record.
     #[error(
@@ -93,7 +93,7 @@ pub enum DocumentRefused {
     )]
     Stranger,
     /// It is to become a schema.
-    #[error("a schema is written as a schema: a document becomes none")]
+    #[error("a document cannot become a schema: write it as a schema")]
     OfSchema,
     /// The record has no document.
     #[error(
@@ -102,7 +102,7 @@ pub enum DocumentRefused {
     )]
     Forked,
     /// It has no edits.
-    #[error("the document has no edits, so nothing can become a record of it")]
+    #[error("the document has no edits, so no record can be made from it")]
     NoEdits,
     /// A change claims to be a site's, and is none that is known here.
     #[error(
@@ -169,7 +169,7 @@ pub enum DocumentRefused {
     },
     /// A change was taken in before, and that cannot be made sense of.
     #[error(
-        "change {} of the document was taken in before, but what became of it cannot be read here",
+        "change {} of the document was merged before, but its result cannot be read here",
         HEXLOWER.encode(hash)
     )]
     Forgotten {
@@ -177,7 +177,7 @@ pub enum DocumentRefused {
         hash: [u8; 32],
     },
     /// A change does not pass the check of the format.
-    #[error("change {} of the document cannot be taken in: {source}", HEXLOWER.encode(hash))]
+    #[error("change {} of the document cannot be merged: {source}", HEXLOWER.encode(hash))]
     Change {
         /// Its hash.
         hash: [u8; 32],
@@ -268,10 +268,10 @@ pub enum MisfitReason {
     #[error("is a table, which the format does not know")]
     Table,
     /// `_deleted` is neither true nor false.
-    #[error("is true or false alone")]
+    #[error("must be true or false")]
     Deleted,
     /// It lies too deep.
-    #[error("lies deeper than {DEPTH_MAX} levels")]
+    #[error("is nested deeper than {DEPTH_MAX} levels")]
     TooDeep,
     /// It is required, and missing.
     #[error("is required, of kind {kind}, and missing or null")]

@@ -91,7 +91,8 @@ impl Translation<'_, '_> {
             let seen = self.seen();
             let Some(text) = self.scene.known.texts.get(&of) else { continue };
             let read = text.read(&seen);
-            let read = read.ok_or_else(|| self.broken("a piece of a text stands behind none"))?;
+            let read =
+                read.ok_or_else(|| self.broken("a piece of a text has nothing before it"))?;
             let (object, name) = (text.object, text.name.clone());
             let place = self.scene.known.place(self.history, object);
             let path = place.map_or_else(|| vec![name.to_string()], |place| place.path_of(&name));

@@ -26,7 +26,8 @@ impl Translation<'_, '_> {
         let mut groups: BTreeMap<OpId, Vec<OpId>> = BTreeMap::new();
         for id in preds {
             let element = self.element_of(id);
-            let element = element.ok_or_else(|| self.broken("it replaces what is no element"))?;
+            let element = element
+                .ok_or_else(|| self.broken("it replaces something that is not an element"))?;
             groups.entry(element).or_default().push(id);
         }
         Ok(groups.into_iter().map(|(element, ids)| (Key::Element(element), ids)).collect())

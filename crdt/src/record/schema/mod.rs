@@ -44,7 +44,7 @@ pub struct Schema {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SchemaError {
     /// A part of a path is no field name.
-    #[error("{path:?} is no path of a field")]
+    #[error("{path:?} is not the path of a field")]
     Path {
         /// The path.
         path: String,
@@ -111,7 +111,7 @@ pub enum SchemaError {
         found: usize,
     },
     /// A field has fields below it and is not declared as a map.
-    #[error("{path:?} is declared as {found}, but {below:?} lies in it: declare it as a map")]
+    #[error("{path:?} is declared as {found}, but {below:?} is inside it: declare it as a map")]
     NotMap {
         /// The path.
         path: String,

@@ -394,5 +394,5 @@ fn edits_of_a_record_that_was_deleted_are_hidden_and_it_can_be_deleted_there() {
     assert!(a.office.view().deleted);
     let mut doc = a.lend(EDITOR);
     doc.put(ROOT, "_deleted", "yes").unwrap();
-    assert_eq!(misfits(a.take(&doc.save(), false)), ["\"_deleted\" is true or false alone"]);
+    assert_eq!(misfits(a.take(&doc.save(), false)), ["\"_deleted\" must be true or false"]);
 }

@@ -47,10 +47,12 @@ pub struct Written {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The site has neither founded nor joined a network.
-    #[error("this site belongs to no network yet: found one, or join one with a ticket")]
+    #[error("this site does not belong to a network yet: found one, or join one with a ticket")]
     NoNetwork,
     /// The site was revoked: nobody would take what it writes.
-    #[error("this site was revoked by {by}: what it holds can be read, nothing can be written")]
+    #[error(
+        "this site was revoked by {by}: what it holds can still be read, but nothing can be written"
+    )]
     Revoked {
         /// The name of the admin who revoked it.
         by: String,
@@ -59,7 +61,7 @@ pub enum WriteError {
     #[error("this site holds no such space")]
     UnknownSpace,
     /// The site left the space, or was shut out of it: nobody would take what it writes.
-    #[error("this site {}: what it holds of the space can be read, nothing can be written", match left {
+    #[error("this site {}: what it holds of the space can still be read, but nothing can be written", match left {
         true => "left the space".to_owned(),
         false => format!("was shut out of the space by {by}"),
     })]
@@ -149,7 +151,7 @@ pub enum WriteError {
         error: Box<Self>,
     },
     /// Something else was written under the origin's key.
-    #[error("something else was asked under this key before")]
+    #[error("this key was used before, for a different request")]
     OriginReused,
     /// The record is not what the edit expects.
     #[error("record {collection}/{id} is not what was expected")]

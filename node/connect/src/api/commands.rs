@@ -49,7 +49,7 @@ pub(super) async fn pause(
     path = "/v1/bridges/{name}/resume",
     operation_id = "resume_bridge",
     params(("name" = String, Path, description = "The bridge.")),
-    responses((status = OK, description = "It goes on.", body = ResumedResponse)),
+    responses((status = OK, description = "It is running again.", body = ResumedResponse)),
 )]
 pub(super) async fn resume(
     State(inner): State<ApiShared>,

@@ -315,7 +315,7 @@ pub(super) async fn pause(
     path = "/v1/sources/{name}/resume",
     operation_id = "resume_source",
     params(("name" = String, Path, description = "The source.")),
-    responses((status = OK, description = "It goes on.", body = SourcePaused)),
+    responses((status = OK, description = "It is running again.", body = SourcePaused)),
 )]
 pub(super) async fn resume(
     State(inner): State<ApiShared>,

@@ -73,7 +73,7 @@ fn of_table(
              compared as a whole"
         );
         let hint = format!(
-            "find out who removed them; `branchline bridge verify {bridge} {table}` tells whether all is in step"
+            "find out who removed them; `branchline bridge verify {bridge} {table}` shows whether everything is in step"
         );
         add(Severity::Warning, what, report.blind_since_ms, Some(hint));
     }

@@ -14,7 +14,7 @@ pub(super) enum BadBody {
     Packed { found: String },
     #[error("its packed body is damaged: {0}")]
     Damaged(io::Error),
-    #[error("its body is no text in {charset}")]
+    #[error("its body is not text in {charset}")]
     Text { charset: &'static str },
     #[error("its body is in the character set {found:?}, which is not known")]
     Charset { found: String },

@@ -89,7 +89,7 @@ impl Answer {
         let links = self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
         let Some(next) = links.filter_map(link::next).next() else { return Ok(None) };
         let shown = |what: &str| self.fault(Class::Permanent, format!("its next link {what}"));
-        let url = self.url.join(next).map_err(|error| shown(&format!("is no URL: {error}")))?;
+        let url = self.url.join(next).map_err(|error| shown(&format!("is not a URL: {error}")))?;
         if url.origin() != self.url.origin() {
             return Err(shown(&format!(
                 "leads to {}: expected one on {}",

@@ -36,7 +36,7 @@ CREATE TABLE job (
 );
 CREATE INDEX job_connector ON job (connector, state);
 ",
-    remedy: "remove the file; what was asked for and not done is to be asked for again",
+    remedy: "remove the file; anything that was requested and not done has to be requested again",
 };
 
 /// How a job, or a connector that works all the time, is.
@@ -140,7 +140,7 @@ pub enum JobError {
         connector: String,
     },
     /// There is none.
-    #[error("there is no job {0} (any more): `branchline jobs list` shows those that there are")]
+    #[error("there is no job {0} (any more): `branchline jobs list` lists them")]
     Unknown(u64),
     /// It has ended.
     #[error("job {id} has ended already, it is {state}")]

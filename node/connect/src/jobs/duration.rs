@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{found:?} is no duration: expected a whole number with its unit, like 100ms, 30s, 5m, 1h or 2d"
+    "{found:?} is not a duration: expected a whole number with its unit, like 100ms, 30s, 5m, 1h or 2d"
 )]
 pub struct BadDuration {
     /// What was found.

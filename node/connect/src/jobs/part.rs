@@ -12,7 +12,7 @@ pub fn part(text: &str) -> Result<f64, String> {
     let percent: Option<f64> = number.and_then(|number| number.parse().ok());
     match percent {
         Some(percent) if percent <= 100.0 => Ok(percent / 100.0),
-        Some(_) | None => Err(format!("{text:?} is no part of a whole, expected 0% to 100%")),
+        Some(_) | None => Err(format!("{text:?} is not a percentage, expected 0% to 100%")),
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 pub enum BadSchedule {
     /// It is no cron expression.
     #[error(
-        "{found:?} is no schedule: {what}; expected five fields, minute, hour, day, month and weekday, like \"0 2 * * *\" for \
+        "{found:?} is not a schedule: {what}; expected five fields, minute, hour, day, month and weekday, like \"0 2 * * *\" for \
          every night at two"
     )]
     Cron {
@@ -20,7 +20,7 @@ pub enum BadSchedule {
         what: String,
     },
     /// There is no such time zone.
-    #[error("{found:?} is no time zone that is known: expected a name like Europe/Madrid or UTC")]
+    #[error("{found:?} is not a known time zone: expected a name like Europe/Madrid or UTC")]
     Zone {
         /// What was found.
         found: String,

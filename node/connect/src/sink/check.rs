@@ -121,7 +121,7 @@ fn check_http(config: &SinkConfig) -> Result<(), String> {
         urls.push(("[sink.delete] url", &delete.url));
         if let Some(body) = &delete.body {
             let parsed: Result<serde_json::Value, _> = serde_json::from_str(body);
-            parsed.map_err(|error| format!("[sink.delete] body is no JSON: {error}"))?;
+            parsed.map_err(|error| format!("[sink.delete] body is not JSON: {error}"))?;
         } else if delete.method != "DELETE" {
             return Err(format!(
                 "[sink.delete]: {} without a body would change nothing: say for example body = '{{\"archived\": true}}'",
@@ -177,7 +177,7 @@ pub fn remarks(config: &SinkConfig) -> Vec<String> {
         }
         if config.read.is_none() {
             remarks.push(
-                "without [sink.read] nobody finds what others change at the service: `sink verify` reads objects back"
+                "without [sink.read] changes that others make at the service go unnoticed: `sink verify` reads objects back"
                     .to_owned(),
             );
         }

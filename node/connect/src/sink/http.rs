@@ -53,7 +53,7 @@ pub(crate) enum NotMade {
         expected: &'static str,
     },
     /// A body.
-    #[error("{place}: the body is no JSON: {source}")]
+    #[error("{place}: the body is not JSON: {source}")]
     Body {
         /// Where it stands.
         place: &'static str,

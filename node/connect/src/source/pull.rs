@@ -171,5 +171,5 @@ fn wrong_with(object: &Object) -> Option<RefusedItem> {
         return named(format!("{} bytes of JSON, expected at most {DATA_BYTES_MAX}", data.len()));
     }
     let read = serde_json::from_str::<serde::de::IgnoredAny>(data);
-    read.err().and_then(|error| named(format!("its data is no JSON: {error}")))
+    read.err().and_then(|error| named(format!("its data is not JSON: {error}")))
 }

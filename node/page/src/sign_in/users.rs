@@ -62,7 +62,7 @@ pub enum UsersError {
         path: PathBuf,
     },
     /// No user can be called so.
-    #[error("no user can be called {found:?}: expected 1 to 64 letters, digits, and . - _ @")]
+    #[error("{found:?} cannot be a user's name: expected 1 to 64 letters, digits, and . - _ @")]
     Name {
         /// What was given.
         found: String,
@@ -84,7 +84,7 @@ pub enum UsersError {
         name: String,
     },
     /// Nobody is called so.
-    #[error("there is no user {name}: `branchline user list` shows those that there are")]
+    #[error("there is no user {name}: `branchline user list` shows all users")]
     Unknown {
         /// The name.
         name: String,
@@ -280,8 +280,8 @@ mod tests {
         users.add("ana", Role::Operator, PASSWORD).unwrap();
         for (result, expected) in [
             (users.add("ana", Role::Viewer, PASSWORD), "there is a user ana already"),
-            (users.add("a b", Role::Viewer, PASSWORD), "no user can be called"),
-            (users.add("", Role::Viewer, PASSWORD), "no user can be called"),
+            (users.add("a b", Role::Viewer, PASSWORD), "cannot be a user's name"),
+            (users.add("", Role::Viewer, PASSWORD), "cannot be a user's name"),
             (users.add("ben", Role::Viewer, "short"), "has 5 characters"),
             (users.remove("ben"), "there is no user ben"),
             (users.set_password("ben", PASSWORD), "there is no user ben"),

@@ -133,7 +133,7 @@ impl ApiError {
     }
 
     pub(crate) fn no_network() -> Self {
-        Self::new(Code::NoNetwork, "this site belongs to no network yet").hint(
+        Self::new(Code::NoNetwork, "this site does not belong to a network yet").hint(
             "join one with `branchline join FILE`, or found one with `branchline init --name NAME --found` in another data folder",
         )
     }

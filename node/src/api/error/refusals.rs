@@ -51,7 +51,7 @@ impl ApiError {
                 Self::record_unreadable(collection, id, reason)
             }
             WriteError::Unwritable { .. } => Self::of(Code::Unwritable, error)
-                .hint("make room on the disk, or mend it, and try again"),
+                .hint("free some disk space, or fix the disk, and try again"),
         }
     }
 
@@ -202,7 +202,7 @@ impl From<NotRead> for ApiError {
                 r#"an admin declares an empty collection as one of events: {"COLLECTION": {"events": true}} for `branchline schema apply`"#,
             ),
             NotLoaded::Building { .. } => Self::of(Code::IndexBuilding, &error)
-                .hint("`branchline status` tells how far it is; try again then"),
+                .hint("`branchline status` shows the progress; try again once it is done"),
             NotLoaded::Version(error) => FeedError::from(error).into(),
             NotLoaded::Store(error) => error.into(),
         }
@@ -233,8 +233,9 @@ impl From<Stopped> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        Self::of(Code::StorageFailed, &error)
-            .hint("`branchline verify` tells what is damaged, `branchline rebuild` mends tables")
+        Self::of(Code::StorageFailed, &error).hint(
+            "`branchline verify` shows what is damaged, `branchline rebuild` rebuilds the tables",
+        )
     }
 }
 

@@ -211,7 +211,7 @@ fn not_merged(
                 let reported = reported.join(", ");
                 ApiError::new(
                     Code::BundleGap,
-                    format!("the bundle begins behind entries that this site lacks: {reported}{more}"),
+                    format!("the bundle begins after entries that this site does not have: {reported}{more}"),
                 )
                 .hint(
                     "nothing was merged; print this site's frontier (`branchline frontier > FILE`) and make the bundle from there: `branchline bundle OUT --since FILE`",

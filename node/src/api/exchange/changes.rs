@@ -141,7 +141,7 @@ pub(crate) struct ChangesParams {
         (
             "Last-Event-ID" = Option<String>,
             Header,
-            description = "The cursor that a client of server-sent events goes on from.",
+            description = "The cursor from which a client of server-sent events continues.",
         ),
     ),
     responses(
@@ -265,7 +265,7 @@ impl From<FeedError> for ApiError {
     fn from(error: FeedError) -> Self {
         match error {
             FeedError::Cursor(error @ BadCursor::Gone) => Self::of(Code::CursorGone, &error).hint(
-                "what happened since is not known: take the cursor of since=now, read the records again, then go on from that cursor",
+                "what happened since is not known: take the cursor of since=now, read the records again, then continue from that cursor",
             ),
             FeedError::Cursor(error @ (BadCursor::Text { .. } | BadCursor::Foreign)) => {
                 Self::of(Code::BadCursor, &error)

@@ -235,7 +235,7 @@ pub(crate) async fn store(
         (
             "Last-Event-ID" = Option<String>,
             Header,
-            description = "The version that a client of server-sent events goes on from.",
+            description = "The version from which a client of server-sent events continues.",
         ),
     ),
     responses(

@@ -140,7 +140,7 @@ impl Room {
             return Ok(Waiting { place });
         };
         Err(ApiError::new(Code::TooManyWaiting, message)
-            .hint("end some that nobody needs any more; a client that is another program names itself in User-Agent"))
+            .hint("end some that are no longer needed; a program with several clients can name each in User-Agent"))
     }
 
     /// Leaves the room for work to others: the request does nothing from now on but wait.

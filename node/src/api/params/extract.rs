@@ -255,7 +255,8 @@ pub(crate) fn page_after(asked: Option<String>) -> Result<Option<String>, ApiErr
         |text: &String| text.len() <= CURSOR_CHARS_MAX && !text.contains(char::is_control);
     match asked {
         Some(text) if !is_place(&text) => {
-            let message = "after is no place in the list, expected the `next` of the page before";
+            let message =
+                "after is not a place in the list; expected the `next` of the previous page";
             Err(ApiError::new(Code::BadParameter, message))
         }
         Some(_) | None => Ok(asked),

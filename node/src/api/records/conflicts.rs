@@ -134,7 +134,7 @@ pub(crate) async fn conflicts(
     let one = match (params.collection.clone(), params.id) {
         (Some(collection), Some(id)) => Some((collection, id)),
         (None, Some(_)) => {
-            let message = "the parameter id stands without collection";
+            let message = "the parameter id needs the parameter collection";
             return Err(ApiError::new(Code::BadParameter, message));
         }
         (Some(_) | None, None) => None,

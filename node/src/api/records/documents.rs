@@ -90,7 +90,7 @@ pub(crate) async fn verify(
 ) -> Result<Json<DocumentsResponse>, ApiError> {
     let after = after.map(|after| HEXLOWER.decode(after.as_bytes())).transpose();
     let after = after.map_err(|_| {
-        ApiError::new(Code::BadCursor, "`after` is no place between records of this path")
+        ApiError::new(Code::BadCursor, "`after` is not a position between records of this path")
             .hint("take the `next` of the answer before, or none to begin")
     })?;
     let DocumentsPage { report, records_total, next } = handle.verify_documents(after).await?;

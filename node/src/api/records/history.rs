@@ -235,7 +235,7 @@ fn field(change: FieldChange) -> FieldDiffResponse {
 
 pub(crate) fn never_written(address: &Address) -> ApiError {
     let Address { collection, id } = address;
-    ApiError::new(Code::RecordNotFound, format!("nobody has written record {collection}/{id}"))
+    ApiError::new(Code::RecordNotFound, format!("record {collection}/{id} was never written"))
         .hint(format!("`branchline list {collection}` shows the records that there are"))
 }
 

@@ -112,13 +112,13 @@ impl SettleRequest {
         }
         let refuse = |wrong: &str| Err(ApiError::new(Code::BadParameter, wrong));
         if id.is_some() && (filter.is_some() || after.is_some()) {
-            return refuse("id stands with where or after: it names the record");
+            return refuse("id names one record: leave out where and after");
         }
         if id.is_none() && if_match.is_some() {
-            return refuse("if_match stands without id");
+            return refuse("if_match needs id");
         }
         if field.is_none() && value.is_some() {
-            return refuse("value stands without field");
+            return refuse("value needs field");
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl AskedWrite {
         let text = |name: header::HeaderName| -> Result<Option<String>, ApiError> {
             let values: Vec<_> = self.headers.get_all(&name).iter().collect();
             let texts: Result<Vec<_>, _> = values.iter().map(|value| value.to_str()).collect();
-            let texts = texts.map_err(|_| bad(format!("{name} is no text")))?;
+            let texts = texts.map_err(|_| bad(format!("{name} is not text")))?;
             Ok((!texts.is_empty()).then(|| texts.join(",")))
         };
         expected(text(header::IF_MATCH)?.as_deref(), text(header::IF_NONE_MATCH)?.as_deref())

@@ -75,7 +75,7 @@ pub(crate) struct With {
     path = "/v1/members/{site}/admitted",
     operation_id = "list_admitted",
     params(("site" = String, Path, description = "Its name or id.")),
-    responses((status = OK, description = "The members that came by it.", body = AdmittedResponse)),
+    responses((status = OK, description = "The members that joined with it.", body = AdmittedResponse)),
 )]
 pub(crate) async fn admitted(
     State(handle): State<Handle>,
@@ -183,7 +183,7 @@ impl From<NotDecided> for ApiError {
             DecisionError::Role { .. } => Self::of(Code::RoleMissing, &error)
                 .hint("`branchline members` shows who is an admin"),
             DecisionError::NoTicket { .. } => Self::of(Code::TicketNotFound, &error)
-                .hint("`branchline invite list` shows those that are open"),
+                .hint("`branchline invite list` shows open tickets"),
             DecisionError::Ticket => Self::of(Code::BadParameter, &error),
             DecisionError::UnknownSite { .. } => Self::of(Code::MemberNotFound, &error),
             DecisionError::UnknownSpace => Self::of(Code::SpaceNotFound, &error),
@@ -204,7 +204,7 @@ impl From<NotDecided> for ApiError {
             DecisionError::Senior { .. } => Self::of(Code::DecisionRefused, &error)
                 .hint("`branchline members` lists the sites by how long they belong to it"),
             DecisionError::Unwritable { .. } => Self::of(Code::Unwritable, &error)
-                .hint("make room on the disk, or mend it, and try again"),
+                .hint("free some disk space, or fix the disk, and try again"),
         }
     }
 }

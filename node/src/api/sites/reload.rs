@@ -29,7 +29,7 @@ impl From<ReloadError> for ApiError {
             ReloadError::Stopped(error) => error.into(),
             ReloadError::Config(_) | ReloadError::Log { .. } | ReloadError::Extension { .. } => {
                 Self::of(Code::ConfigurationRefused, &error)
-                    .hint("mend it and reload again; the node goes on by the configuration before")
+                    .hint("correct it and reload again; the node keeps the previous configuration")
             }
         }
     }

@@ -74,17 +74,17 @@ impl StandingResponse {
         match standing {
             Standing::Member => plain("member"),
             Standing::NoNetwork => Self {
-                reason: Some("this site belongs to no network yet".to_owned()),
+                reason: Some("this site does not belong to a network yet".to_owned()),
                 hint: Some("`branchline join TICKET` joins one".to_owned()),
                 ..plain("no_network")
             },
             Standing::Disputed { by: site } => {
                 let (by, by_name) = by(site);
                 let reason = format!(
-                    "this site came by a ticket that had been withdrawn or was used up, as {} shows: nobody syncs with it until an admin decides; what it holds can be read",
+                    "this site joined with a ticket that had been withdrawn or used up, as {} shows: nobody syncs with it until an admin decides; what it holds can be read",
                     name_of(site, names)
                 );
-                let hint = "an admin makes it a member with `branchline role`, where it is named by `branchline members`";
+                let hint = "an admin can make it a member with `branchline role`; `branchline members` lists it";
                 let hint = Some(hint.to_owned());
                 Self { reason: Some(reason), by, by_name, hint, ..plain("disputed") }
             }

@@ -96,7 +96,7 @@ pub(crate) async fn withdraw(
             several => format!("{several} open tickets have the id or note {text:?}"),
         };
         return Err(ApiError::new(Code::TicketNotFound, message)
-            .hint("`branchline invite list` shows those that are open, with their ids"));
+            .hint("`branchline invite list` shows open tickets with their ids"));
     };
     handle.decide(Decision::Withdraw { ticket }).await?;
     Ok(Json(WithdrawnResponse { id: id_of(&ticket) }))

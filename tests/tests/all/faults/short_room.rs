@@ -94,13 +94,16 @@ fn what_others_write_waits_for_room_and_everybody_is_told_why() {
     let finding = &status["findings"][0];
     assert_eq!((&finding["about"], &finding["severity"]), (&json!("disk"), &json!("error")));
     let data = north.data.canonicalize().unwrap().display().to_string();
-    for part in ["is not taken in", "comes by itself", &data] {
+    for part in ["is not accepted for now", "will arrive by itself", &data] {
         assert!(finding["what"].as_str().unwrap().contains(part), "{part}: {finding}");
     }
     assert!(finding["hint"].as_str().unwrap().contains("branchline revoke"), "{finding}");
     let checked = north.run(["check"]);
     assert_eq!(checked.code, 2, "{checked:?}");
-    assert!(checked.stdout.contains("what other sites write is not taken in"), "{checked:?}");
+    assert!(
+        checked.stdout.contains("what other sites write is not accepted for now"),
+        "{checked:?}"
+    );
     assert!(north.run(["status", "--why"]).ok().contains("held back"));
     assert_measures(&north, "branchline_held_back", 1);
     assert_measures(&north, "branchline_writable", 1);

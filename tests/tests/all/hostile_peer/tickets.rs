@@ -62,7 +62,7 @@ fn a_member_that_keeps_to_no_rule_lets_nobody_in_by_tickets_that_are_over() {
         assert!(!members.iter().any(|name| name.starts_with("friend")), "{members:?}");
     }
     let status = head.run(["status"]).ok();
-    assert!(status.contains("site friend 2") && status.contains("it is no member"), "{status}");
+    assert!(status.contains("site friend 2") && status.contains("it is not a member"), "{status}");
 
     // Whom the revoked one let in goes with it by choice.
     let revoked = head.run(["revoke", "--with-admitted", "east", "--yes"]).stderr;

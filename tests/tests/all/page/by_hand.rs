@@ -84,7 +84,7 @@ fn a_ticket_that_the_page_shows_lets_an_office_in() {
     browser.go(&link);
     browser.go(&format!("{}/network", base(&link)));
     browser.press("form[action='/network/tickets'] button");
-    browser.shows("It lets one office in as writer");
+    browser.shows("It lets one office join as writer");
     let ticket = browser.run("return document.querySelector('main .command').innerText");
     assert_eq!(browser.run("return document.querySelectorAll('svg.qr path').length"), 1);
     let mut south = branchline_tests::Office::init(

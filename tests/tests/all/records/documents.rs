@@ -177,9 +177,9 @@ fn what_cannot_be_given_is_said_and_no_file_is_left() {
     let out_text = out.to_str().unwrap();
     for (arguments, expected) in [
         (vec!["rice"], "does not exist"),
-        (vec!["tea", "--at", "xyz"], "no change, and no entry"),
-        (vec!["tea", "--at", "00000000000000000000000000000000"], "never of the version"),
-        (vec!["rice", "--at", "00000000"], "nobody has written"),
+        (vec!["tea", "--at", "xyz"], "no change or entry"),
+        (vec!["tea", "--at", "00000000000000000000000000000000"], "never had the version"),
+        (vec!["rice", "--at", "00000000"], "was never written"),
     ] {
         let arguments = [&["get", "products"], &arguments[..], &["--automerge", out_text]].concat();
         let error = head.run(&arguments).fails(1);

@@ -17,7 +17,7 @@ const KNOWN: &[(&str, &str, &[&str])] = &[
         "replica",
         &["batch", "context", "group", "indexes", "links", "realms", "status", "task"],
     ),
-    ("crdt/src", "replica::batch", &["accept", "foresight", "history", "made", "stage", "write"]),
+    ("crdt/src", "replica::batch", &["accept", "foresight", "made", "recall", "stage", "write"]),
     (
         "node/src",
         "",

@@ -93,7 +93,7 @@ fn find(
         } else {
             format!("it has {}", known.join(", "))
         };
-        return Err(CliError::failed(format!("no bridge {name:?} stands in {path}: {known}"))
+        return Err(CliError::failed(format!("there is no bridge {name:?} in {path}: {known}"))
             .hint("name another file with --config FILE, or another folder with --data DIR"));
     };
     for extension in extensions() {

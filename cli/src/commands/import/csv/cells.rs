@@ -18,22 +18,22 @@ pub(crate) struct Cells {
 pub(crate) enum QuoteError {
     /// Text between a closing quote and the end of the cell.
     #[error(
-        "text stands behind the closing quote of column {column}; a quote within quotes is written twice"
+        "there is text after the closing quote of column {column}; a quote within quotes has to be written twice"
     )]
     BehindQuote { column: usize },
     /// A backslash before a quote.
     #[error(
-        "a backslash stands before a quote in column {column}; a quote within quotes is written twice instead"
+        "there is a backslash before a quote in column {column}; a quote within quotes has to be written twice instead"
     )]
     Backslash { column: usize },
     /// A quote that opens behind spaces.
-    #[error("a space stands before the opening quote of column {column}")]
+    #[error("there is a space before the opening quote of column {column}")]
     BeforeQuote { column: usize },
     /// A quote that is never closed.
     #[error("the quote that opens in column {column} is not closed")]
     Unclosed { column: usize },
     /// A carriage return outside of quotes.
-    #[error("a carriage return stands within column {column}, outside of quotes")]
+    #[error("there is a carriage return in column {column}, outside of quotes")]
     CarriageReturn { column: usize },
 }
 

@@ -233,7 +233,7 @@ impl<R: BufRead> CsvRows<R> {
         are_like_rows.then(|| {
             let first = self.ahead[0].number;
             let last = first + lines as u64 - 1;
-            format!("one cell goes over lines {first} to {last}, each of which looks like a row; is a quote one too many?")
+            format!("one cell spans lines {first} to {last}, each of which looks like a row; is there a stray quote?")
         })
     }
 
@@ -246,7 +246,7 @@ impl<R: BufRead> CsvRows<R> {
                 let replaced = |cell: &String| cell.contains(char::REPLACEMENT_CHARACTER);
                 let column = cells.iter().position(replaced).map_or(1, |index| index + 1);
                 Err(format!(
-                    "column {column}, on line {line}, has bytes that are no text in this encoding"
+                    "column {column}, on line {line}, has bytes that are not text in this encoding"
                 ))
             }
         };

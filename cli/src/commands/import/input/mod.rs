@@ -173,7 +173,7 @@ impl<R: BufRead> Read for Decoded<R> {
             self.input.consume(read);
             match result {
                 DecoderResult::Malformed(..) => {
-                    let message = format!("it has bytes that are no {}", self.encoding.name());
+                    let message = format!("it has bytes that are not {}", self.encoding.name());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
                 DecoderResult::InputEmpty | DecoderResult::OutputFull if written > 0 || is_last => {
@@ -204,7 +204,7 @@ fn copy_text(name: &str, mut input: impl Read, bytes_max: u64) -> Result<File, C
     let unwritable = |error: io::Error| {
         let message = format!("cannot keep a copy of {name} in {}: {error}", folder.display());
         CliError::failed(message)
-            .hint("write it to a file and import that, or let TMPDIR name a folder with room")
+            .hint("write it to a file and import that, or set TMPDIR to a folder with enough space")
     };
     let mut file = tempfile::tempfile().map_err(unwritable)?;
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -215,7 +215,7 @@ fn copy_text(name: &str, mut input: impl Read, bytes_max: u64) -> Result<File, C
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                let message = format!("cannot read {name} behind {bytes} bytes: {error}");
+                let message = format!("cannot read {name} after {bytes} bytes: {error}");
                 return Err(CliError::failed(message).hint("nothing was imported"));
             }
         };

@@ -151,7 +151,7 @@ impl Column {
             ));
         }
         of_cell(name, kind, &cell).map_err(|error| match &self.ambiguous {
-            Some(_) => format!("{error}; --decimal says what stands before a fraction"),
+            Some(_) => format!("{error}; --decimal says which is the decimal mark"),
             None => error,
         })
     }

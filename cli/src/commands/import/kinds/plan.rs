@@ -106,7 +106,7 @@ impl Plan {
         };
         self.differ(name, match fits(found, declared) {
             _ if (found, declared) == (Kind::Datetime, Kind::Timestamp) => {
-                "datetime in this file, and declared as timestamp: digits behind milliseconds are cut off, and times without a zone set aside".to_owned()
+                "datetime in this file, and declared as timestamp: digits below milliseconds are cut off, and times without a zone set aside".to_owned()
             }
             true => format!("{found} in this file, read as {declared}, as the schema declares"),
             false => format!(

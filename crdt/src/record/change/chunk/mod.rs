@@ -56,7 +56,7 @@ pub enum ChunkFault {
         found: usize,
     },
     /// The bytes are not laid out as a change, or mean too much.
-    #[error("the bytes are no change of the format")]
+    #[error("the bytes are not a change in the expected format")]
     Layout(#[from] LayoutFault),
     /// The change contains what the format does not know.
     #[error("the change contains what the format does not know")]

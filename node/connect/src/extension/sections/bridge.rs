@@ -67,7 +67,7 @@ pub(in crate::extension) fn check(sections: &Sections) -> Result<(), ConfigError
             return refuse(format!("bridge {name}: {what}"));
         }
         if names.contains(&name) {
-            return refuse(format!("bridge {name} is there twice: call one of them otherwise"));
+            return refuse(format!("there are two bridges called {name}: rename one of them"));
         }
         if let Some(other) = places.insert(place(&config), name.clone()) {
             return refuse(format!(

@@ -64,7 +64,7 @@ fn check_each<T: DeserializeOwned>(
             return refuse(format!(": {what}"));
         }
         if names.contains(&name) {
-            return refuse(" is there twice: call one of them otherwise".to_owned());
+            return refuse(" is there twice: rename one of them".to_owned());
         }
         names.push(name);
     }

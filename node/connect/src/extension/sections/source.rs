@@ -48,7 +48,7 @@ fn check_source(config: &SourceConfig) -> Result<(), String> {
     }
     if let Some(name) = config.fields.keys().find(|name| OWN_FIELDS.contains(&name.as_str())) {
         return Err(format!(
-            "fields.{name}: the source writes that field itself, call it otherwise"
+            "fields.{name}: the source writes that field itself; give it another name"
         ));
     }
     Timing::of(config).map_err(|error| error.to_string())?;

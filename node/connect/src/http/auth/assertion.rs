@@ -75,7 +75,7 @@ impl Assertion {
 pub(super) fn nonce() -> Result<String, String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|error| format!("this machine gives no random bytes: {error}"))?;
+        .map_err(|error| format!("this machine provides no random bytes: {error}"))?;
     Ok(HEXLOWER.encode(&bytes))
 }
 

@@ -190,7 +190,7 @@ fn check_url(url: &str) -> Result<(), String> {
     if url.starts_with("https://") || url.starts_with("http://") || url.starts_with("${") {
         return Ok(());
     }
-    Err("auth: token_url is no URL: expected https://…".to_owned())
+    Err("auth: token_url is not a URL: expected https://…".to_owned())
 }
 
 #[cfg(test)]

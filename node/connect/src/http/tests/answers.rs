@@ -137,7 +137,7 @@ async fn c17_a_body_in_another_character_set_is_read_in_it() {
     let answer = service.send(get(&server, "/latin")).await.unwrap();
     assert_eq!(answer.json::<String>().unwrap(), "café");
     let fault = service.send(get(&server, "/wrong")).await.unwrap_err();
-    assert!(fault.message.contains("no text in UTF-8"), "{fault}");
+    assert!(fault.message.contains("not text in UTF-8"), "{fault}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ const STACK_BYTES: usize = 256 * 1024 * 1024;
 
 /// A text that is no expression that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no jq expression that can be used: {what}")]
+#[error("{text:?} is not a usable jq expression: {what}")]
 pub struct BadFilter {
     /// The text, cut off where it is long.
     pub text: String,

@@ -77,7 +77,7 @@ impl Program {
         let failed = |what: String| JqFault::Failed { text: text.to_owned(), what };
         // jaq takes more than JSON, however deep.
         check_json(input)
-            .map_err(|what| failed(format!("its input is no JSON that can be read: {what}")))?;
+            .map_err(|what| failed(format!("its input is not JSON that can be read: {what}")))?;
         let input = read::parse_single(input.as_bytes());
         let input = input.map_err(|error| failed(error.to_string()))?;
         let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
@@ -94,7 +94,7 @@ impl Program {
             }
             check_json(&output).map_err(|_| {
                 let shown: String = output.chars().take(100).collect();
-                failed(format!("its output {shown} is no JSON"))
+                failed(format!("its output {shown} is not JSON"))
             })?;
             outputs.push(output);
         }

@@ -75,7 +75,10 @@ fn what_is_no_expression_is_refused_with_what_was_found() {
         ("import \"a\" as a; .", ""),
     ] {
         let error = Filter::compile(text).unwrap_err().to_string();
-        assert!(error.contains(part) && error.contains("no jq expression"), "{text}: {error}");
+        assert!(
+            error.contains(part) && error.contains("not a usable jq expression"),
+            "{text}: {error}"
+        );
     }
     let long = format!("[{}]", "1,".repeat(TEXT_BYTES_MAX));
     assert!(Filter::compile(&long).unwrap_err().what.contains("expected at most"));

@@ -23,7 +23,7 @@ pub const CONCURRENCY_MAX: usize = 256;
 /// A text that is no rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{found:?} is no rate: expected a whole number above zero and its unit, like 5/s, 100/m or 1000/h"
+    "{found:?} is not a rate: expected a whole number above zero and its unit, like 5/s, 100/m or 1000/h"
 )]
 pub struct BadRate {
     /// What was found.

@@ -136,7 +136,7 @@ fn in_order(primary: &str, related: &[RelatedConfig]) -> Result<Vec<Relation>, S
         }
         if names.contains(&name) {
             return Err(format!(
-                "two records of a group are called {name}: call one of them otherwise (as = \"NAME\")"
+                "two records of a group are called {name}: rename one of them (as = \"NAME\")"
             ));
         }
         names.push(name);
@@ -233,7 +233,9 @@ fn check_name(name: &str) -> Result<(), String> {
 fn path_of(text: &str) -> Result<Path, String> {
     let path: Path = text.split('.').map(str::to_owned).collect();
     if path.iter().any(String::is_empty) {
-        Err(format!("{text:?} is no field: expected NAME, or NAME.NAME for a field within a field"))
+        Err(format!(
+            "{text:?} is not a field: expected NAME, or NAME.NAME for a field within a field"
+        ))
     } else {
         Ok(path)
     }
@@ -309,7 +311,7 @@ pub(crate) mod tests {
             (related(&|last| last.from = Some("items.customer_id".to_owned())), "many = true"),
             (related(&|last| last.from = Some("customer.id".to_owned())), "found by each other"),
             (related(&|last| last.alias = Some("order".to_owned())), "are called order"),
-            (related(&|last| last.from = Some("user.".to_owned())), "is no field"),
+            (related(&|last| last.from = Some("user.".to_owned())), "is not a field"),
         ] {
             assert!(found.contains(part), "{part}: {found}");
         }

@@ -80,7 +80,7 @@ impl Classes {
                 made.await.map_err(|fault| match fault.status {
                     Some(404 | 405) => Fault {
                         message: format!(
-                            "there is no Weaviate at url, which is without a path as a rule: http://weaviate:8080; {}",
+                            "there is no Weaviate at url, which usually has no path: http://weaviate:8080; {}",
                             fault.message
                         ),
                         ..fault

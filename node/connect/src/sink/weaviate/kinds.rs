@@ -28,7 +28,10 @@ impl Kind {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let found = KINDS.iter().find(|kind| **kind == text);
         found.map(|kind| Self(kind)).ok_or_else(|| {
-            format!("{text:?} is no type that is made here: expected one of {}", KINDS.join(", "))
+            format!(
+                "{text:?} is not a type that can be created here: expected one of {}",
+                KINDS.join(", ")
+            )
         })
     }
 
