@@ -26,7 +26,7 @@ use args::{
     TokenCommand,
 };
 use client::Client;
-use commands::members::{decisions, membership, space, tickets};
+use commands::members::{decisions, joining, space, tickets};
 use commands::records::{
     conflicts, document, events, export, history, merge_document, schema, schema_check, settle,
     summary, watch,
@@ -169,8 +169,8 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Invite(InviteArgs { command: Some(command), .. }) => {
             tickets::run(context, command).await
         }
-        SiteCommand::Invite(args) => membership::invite(context, args.ticket).await,
-        SiteCommand::Join { ticket } => membership::join(context, ticket).await,
+        SiteCommand::Invite(args) => joining::invite(context, args.ticket).await,
+        SiteCommand::Join { ticket } => joining::join(context, ticket).await,
         SiteCommand::Members(args) => members::members(context, args).await,
         SiteCommand::Revoke { site, with_admitted, yes } => {
             decisions::revoke(context, &site, with_admitted, yes).await
@@ -178,7 +178,7 @@ async fn run_on_site(context: &Context, command: SiteCommand) -> Result<(), CliE
         SiteCommand::Role { site, role } => decisions::role(context, &site, role).await,
         SiteCommand::Rename { site, name } => decisions::rename(context, &site, name).await,
         SiteCommand::Space(command) => space::run(context, command).await,
-        SiteCommand::Peers => membership::peers(context).await,
+        SiteCommand::Peers => joining::peers(context).await,
         SiteCommand::Put { record, fields } => records::put(context, &record, &fields).await,
         SiteCommand::Get(args) => document::get(context, args).await,
         SiteCommand::Patch { record, fields } => records::patch(context, &record, &fields).await,

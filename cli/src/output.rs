@@ -87,7 +87,7 @@ pub(crate) fn mismatched_fields(collection: &str, fields: &[KindMismatchResponse
 }
 
 /// Asks anyone who sits at a terminal whether something is meant that cannot be taken back, unless the command line says so.
-pub(crate) fn demand_yes(said: bool, question: impl Display) -> Result<(), CliError> {
+pub(crate) fn require_yes(said: bool, question: impl Display) -> Result<(), CliError> {
     if said || !io::stdin().is_terminal() {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 
+use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, RowWrite};
 use branchline_node::storage::tables::{Tables, TablesOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

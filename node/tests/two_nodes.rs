@@ -83,7 +83,11 @@ async fn a_site_joins_and_both_write_through_a_restart() {
     eventually("equal digests", digests).await;
     eventually("receipts say that nothing is lacking", || async {
         let status = head.handle().status().await.unwrap();
-        status.replica.sites.iter().all(|site| site.lacks == Some(0) && site.ahead == Some(0))
+        status
+            .replica
+            .sites
+            .iter()
+            .all(|site| site.lag_entries == Some(0) && site.ahead_entries == Some(0))
     })
     .await;
     assert!(head.handle().verify().await.unwrap().is_sound());

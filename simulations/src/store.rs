@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
-use branchline_crdt::store::tables::{ReadTables, scan_back_from, scan_from};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use branchline_node::storage::disk::Disk;
 use branchline_node::storage::journal::{Journal, JournalOpenError, JournalOptions};
@@ -236,15 +236,17 @@ impl ReadTables for SimulatedStore {
         Ok(self.tables.rows.get(key).cloned())
     }
 
-    fn scan(
+    fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
         let rows = self.tables.rows.range::<[u8], _>((scan_from(prefix, after), Unbounded));
-        let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
+        page.fill(rows.map(|(key, value)| (key.as_slice(), value.as_slice())), limits);
+        Ok(())
     }
 
     fn scan_back(

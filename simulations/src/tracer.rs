@@ -166,7 +166,7 @@ pub fn kind(message: &Message) -> MessageKind {
 fn kind_of_gossip(gossip: &Gossip) -> MessageKind {
     match gossip {
         Gossip::Receipt(_) => MessageKind::Receipt,
-        Gossip::Entry(_) | Gossip::Entries(_) | Gossip::Announce { .. } | Gossip::News(_) => {
+        Gossip::Entry(_) | Gossip::Entries(_) | Gossip::Announce { .. } | Gossip::Hint(_) => {
             MessageKind::Gossip
         }
     }
@@ -215,7 +215,7 @@ mod tests {
         let of = |body: Vec<u8>| kind(&Message::Request { id: 1, body });
         let request = |request: Request| of(codec::encode(&request));
         assert_eq!(request(Request::Pull(pull)), MessageKind::Pull);
-        assert_eq!(request(Request::Notify(Gossip::News(space))), MessageKind::Gossip);
+        assert_eq!(request(Request::Notify(Gossip::Hint(space))), MessageKind::Gossip);
         assert_eq!(request(Request::Notify(Gossip::Entry(vec![1]))), MessageKind::Gossip);
         assert_eq!(of(vec![1, 200]), MessageKind::Gossip, "a notification that cannot be read");
         assert_eq!(of(vec![200]), MessageKind::Pull, "no request");

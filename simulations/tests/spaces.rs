@@ -380,7 +380,7 @@ fn who_hears_of_two_sites_shut_out_of_a_space_tells_neither_anything_in_between(
     assert!(shows(&world, HEAD, realm, "late-2") && shows(&world, HEAD, realm, "late-3"));
     // That there is something to ask for, by which they learn that they are out.
     let reported = reported.borrow();
-    let is_hint = |gossip: &Gossip| *gossip == Gossip::News(realm.membership_space());
+    let is_hint = |gossip: &Gossip| *gossip == Gossip::Hint(realm.membership_space());
     assert!(reported.len() >= 2 && reported.iter().all(is_hint), "{reported:?}");
 }
 

@@ -79,8 +79,8 @@ pub(super) async fn until_equal(offices: &[&Office]) -> Result<(), DemoError> {
 pub(super) async fn until_receipted(offices: &[&Office]) -> Result<(), DemoError> {
     for office in offices {
         let awaited = format!("receipts of all at {}", office.name);
-        let all = |lacking: &Vec<(_, _)>| lacking.iter().all(|(_, lacks)| *lacks == Some(0));
-        until(&awaited, all, async || office.lacking().await).await?;
+        let all = |lags: &Vec<(_, _)>| lags.iter().all(|(_, lag)| *lag == Some(0));
+        until(&awaited, all, async || office.lags().await).await?;
     }
     Ok(())
 }

@@ -158,10 +158,10 @@ impl Office {
         Ok(status.sites.iter().any(|found| found.site == other.site() && found.connected))
     }
 
-    /// Per member, how many entries it lacks by its signed receipt; `None` where no receipt has come here.
-    pub(super) async fn lacking(&self) -> Result<Vec<(String, Option<u64>)>, DemoError> {
+    /// Per member, how many entries it has not confirmed by its signed receipt; `None` where no receipt has come here.
+    pub(super) async fn lags(&self) -> Result<Vec<(String, Option<u64>)>, DemoError> {
         let status = self.handle.replica_status().await?;
-        Ok(status.sites.into_iter().map(|member| (member.name, member.lacks)).collect())
+        Ok(status.sites.into_iter().map(|member| (member.name, member.lag_entries)).collect())
     }
 
     /// The addresses at which it would look for `other`.

@@ -75,7 +75,7 @@ pub struct EventBounds {
 #[derive(Debug, thiserror::Error)]
 pub enum NotLoaded {
     /// The collection is not one of events.
-    #[error("{collection} is no collection of events: its schema does not say so")]
+    #[error("{collection} is not a collection of events: its schema does not say so")]
     NoEvents {
         /// The collection.
         collection: String,
@@ -158,7 +158,7 @@ impl Event {
 ///
 /// # Errors
 /// [`NotLoaded::NoEvents`] if not.
-pub fn demand_events(
+pub fn require_events(
     tables: &impl ReadTables,
     space: SpaceId,
     collection: &str,
@@ -184,7 +184,7 @@ pub fn of_aggregate(
     since: Option<&Cursor>,
     bounds: EventBounds,
 ) -> Result<Option<Aggregate>, NotLoaded> {
-    demand_events(store, space, collection)?;
+    require_events(store, space, collection)?;
     if let Some(since) = since {
         since.check(feed, store)??;
     }

@@ -19,7 +19,7 @@ use crate::store::{ReadStore, StoreError};
 
 pub use load::{
     AGGREGATE_EVENTS_MAX, Aggregate, Event, EventBounds, EventContent, NotLoaded, by_id,
-    demand_events, of_aggregate,
+    of_aggregate, require_events,
 };
 pub use version::{EventsVersion, NoOrder};
 

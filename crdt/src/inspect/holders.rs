@@ -65,11 +65,11 @@ pub fn holders(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
     /// Entries held here that the site has not confirmed.
-    pub(crate) lacks: u64,
+    pub(crate) entries: u64,
     /// Those of one site among them.
-    pub(crate) lacks_of_ours: u64,
+    pub(crate) own_entries: u64,
     /// Entries that it holds and this site lacks.
-    pub(crate) ahead: u64,
+    pub(crate) ahead_entries: u64,
 }
 
 /// The logs that are held here, to compare receipts with.
@@ -138,15 +138,15 @@ impl<'a> Compared<'a> {
         let mut lag = Lag::default();
         for (author, from) in self.lacking(receipt) {
             let count = held_seq(&author) + 1 - from;
-            lag.lacks += count;
-            lag.lacks_of_ours += if author.site == own { count } else { 0 };
+            lag.entries += count;
+            lag.own_entries += if author.site == own { count } else { 0 };
         }
         for (tag, seq) in &receipt.held.logs {
             // Of a log whose tag is not known here nothing is held.
             let held = self.tags.get(tag).map_or(0, held_seq);
-            lag.ahead = lag.ahead.saturating_add(seq.saturating_sub(held));
+            lag.ahead_entries = lag.ahead_entries.saturating_add(seq.saturating_sub(held));
         }
-        let tells = receipt.held.is_whole() || lag.lacks > 0 || lag.ahead > 0;
+        let tells = receipt.held.is_whole() || lag.entries > 0 || lag.ahead_entries > 0;
         tells.then_some(lag)
     }
 

@@ -101,7 +101,7 @@ pub fn causes(
             }
             cause.count(author, from, last + 1 - from);
         }
-        let ahead = compared.lag(receipt, own).map_or(0, |lag| lag.ahead);
+        let ahead = compared.lag(receipt, own).map_or(0, |lag| lag.ahead_entries);
         if ahead > 0 {
             causes.entry((Reason::Ahead, site)).or_default().entries = ahead;
         }
@@ -283,13 +283,13 @@ fn off_schema(
         let schema = read::schema(journal, space, &collection)?;
         declared.extend(schema.map(|schema| (collection, schema)));
     }
-    let (mut left, mut room) = (declared.len(), records_max);
+    let (mut left, mut budget) = (declared.len(), records_max);
     let (mut counts, mut partly_checked, mut cause) = (Vec::new(), Vec::new(), Cause::default());
     for (collection, schema) in declared {
-        let scanned = (room / left).max(1);
+        let scanned = (budget / left).max(1);
         let bounds = Bounds { records: scanned, bytes: usize::MAX, scanned, sorted: 0 };
         let page = misfits(journal, (space, &collection), &schema, None, bounds)?;
-        (left, room) = (left - 1, room.saturating_sub(page.read));
+        (left, budget) = (left - 1, budget.saturating_sub(page.read));
         let count = page.records.len();
         page.records.into_iter().for_each(|misfit| cause.add(collection.clone(), misfit.id));
         cause.has_more_records |= page.next.is_some() && count > 0;

@@ -190,7 +190,7 @@ impl Members {
     }
 
     /// Whether a site goes on, by now, under the key of another one, or is that one.
-    pub(crate) fn goes_on_as(&self, former: &SiteId, site: &SiteId) -> bool {
+    pub(crate) fn is_succeeded_by(&self, former: &SiteId, site: &SiteId) -> bool {
         std::iter::successors(Some(*former), |key| self.successor(key)).any(|key| key == *site)
     }
 

@@ -181,8 +181,8 @@ pub enum Gossip {
     },
     /// What a site holds by now.
     Receipt(Receipt),
-    /// There may be something new in a space, to be pulled.
-    News(SpaceId),
+    /// There may be something new in this space, to be pulled.
+    Hint(SpaceId),
 }
 
 impl Gossip {
@@ -194,7 +194,7 @@ impl Gossip {
         match self {
             Self::Entry(bytes) => Ok(vec![Entry::decode(bytes)?]),
             Self::Entries(packed) => unpack_entries_within(packed, GOSSIP_UNPACKED_BYTES_MAX),
-            Self::Announce { .. } | Self::Receipt(_) | Self::News(_) => Ok(Vec::new()),
+            Self::Announce { .. } | Self::Receipt(_) | Self::Hint(_) => Ok(Vec::new()),
         }
     }
 }
@@ -257,7 +257,7 @@ mod tests {
             shared: [3; 8],
             bytes_max: PULL_BYTES,
         };
-        for request in [Request::Pull(pull), Request::Notify(Gossip::News(space))] {
+        for request in [Request::Pull(pull), Request::Notify(Gossip::Hint(space))] {
             let kind = match request {
                 Request::Pull(_) => RequestKind::Pull,
                 Request::Notify(_) => RequestKind::Notify,

@@ -42,7 +42,7 @@ pub(crate) enum NotPrepared {
     #[error(transparent)]
     Unpack(#[from] UnpackEntriesError),
     /// This program failed over them.
-    #[error("this program failed over the entries, please report this")]
+    #[error("this program failed while reading the entries; please report this")]
     Failed,
 }
 
@@ -112,8 +112,8 @@ impl Job {
     /// Does it.
     pub fn run(self) -> Prepared {
         let Self { from, id, packed } = self;
-        let mut room = READ_OPERATIONS_MAX;
-        let prepare = |entry| PreparedEntry::new(entry, &mut room);
+        let mut budget = READ_OPERATIONS_MAX;
+        let prepare = |entry| PreparedEntry::new(entry, &mut budget);
         let entries = unpack_entries(&packed).map(|all| all.into_iter().map(prepare).collect());
         Prepared { from, id, entries: entries.map_err(NotPrepared::from) }
     }
@@ -139,15 +139,15 @@ impl Prepared {
 }
 
 impl PreparedEntry {
-    /// Checks the signature and, if it is good, reads the payload and as many changes as there is `room` for operations.
-    fn new(entry: Entry, room: &mut usize) -> Self {
+    /// Checks the signature and, if it is good, reads the payload and as many changes as there is `budget` for operations.
+    fn new(entry: Entry, budget: &mut usize) -> Self {
         let mut prepared = Self::unread(entry);
         let is_signed = prepared.entry.is_signed();
         prepared.is_signed = Some(is_signed);
         if is_signed && prepared.entry.header.payload.format <= PAYLOAD_FORMAT {
             let mut content = read(&prepared.entry);
             if let Ok(Content::Records { changes, .. }) = &mut content {
-                parse(changes, prepared.entry.actor(), room);
+                parse(changes, prepared.entry.actor(), budget);
             }
             prepared.content = Some(content);
         }
@@ -222,17 +222,17 @@ fn read(entry: &Entry) -> Result<Content, MalformedBody> {
     Ok(Content::Records { origins, changes })
 }
 
-/// Parses changes until one is bad, for then the entry is, or there is no `room` for their operations.
-fn parse(changes: &mut [ReadChange], author: ChangeActor, room: &mut usize) {
+/// Parses changes until one is bad, for then the entry is, or there is no `budget` for their operations.
+fn parse(changes: &mut [ReadChange], author: ChangeActor, budget: &mut usize) {
     for change in changes {
-        if *room == 0 {
+        if *budget == 0 {
             return;
         }
         let reading = Reading::of(&change.write.change, author);
         let operations = reading.operations();
         change.reading = Some(reading);
         let Some(operations) = operations else { return };
-        *room = room.saturating_sub(operations);
+        *budget = budget.saturating_sub(operations);
     }
 }
 
@@ -336,8 +336,8 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_is_read_when_it_is_asked_for() {
         for (operations, count) in [(0, 0), (1, 1), (OPERATIONS, 1), (OPERATIONS + 1, 2), (99, 3)] {
-            let mut room = operations;
-            let prepared = PreparedEntry::new(entry(1, 1), &mut room);
+            let mut budget = operations;
+            let prepared = PreparedEntry::new(entry(1, 1), &mut budget);
             assert_eq!(parsed(&prepared), Some(count));
             let (entry, content) = prepared.read();
             let actor = entry.actor();

@@ -148,7 +148,7 @@ impl Lexer<'_> {
             self.at += 1;
             let fraction = self.take(|c| c.is_ascii_digit());
             if fraction.is_empty() {
-                return self.unexpected("digits behind the point");
+                return self.unexpected("digits after the point");
             }
             text.push('.');
             text.push_str(&fraction);

@@ -48,7 +48,7 @@ impl Order {
     }
 
     /// Demands fields that somebody knows: in the order of unknown ones nothing could be found.
-    pub(super) fn demand_known(&self, unseen: &Unseen<'_>) -> Result<(), QueryError> {
+    pub(super) fn require_known(&self, unseen: &Unseen<'_>) -> Result<(), QueryError> {
         let unseen = unseen.paths();
         match self.fields.iter().find(|field| unseen.contains(field.field.path.as_str())) {
             Some(OrderField { field, offset, .. }) => {
@@ -101,11 +101,11 @@ pub struct QueryCursor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongCursor {
     /// It is no cursor at all.
-    #[error("this is no cursor: take the one that the page before ended with, as it is")]
+    #[error("this is not a cursor: use the one that the previous page ended with, unchanged")]
     Malformed,
     /// It is one of another query.
     #[error(
-        "the cursor belongs to another query: collection, filter and order must be those of the page that it came from"
+        "the cursor belongs to another query: collection, filter and order must be those of the page that it came with"
     )]
     OfAnotherQuery,
 }

@@ -55,7 +55,7 @@ pub enum PageError {
     #[error(transparent)]
     Cursor(#[from] WrongCursor),
     /// It would take more work than one request may be.
-    #[error("more than {max} records would have to be put in order")]
+    #[error("more than {max} records would have to be sorted")]
     TooMany {
         /// How many are possible.
         max: usize,
@@ -199,7 +199,7 @@ fn places(
     if is_too_many {
         return Err(PageError::TooMany { max: bounds.sorted });
     }
-    query.order.demand_known(&of_order)?;
+    query.order.require_known(&of_order)?;
     Ok((first, scanned))
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn view(history: &History) -> View {
         history,
         path: Vec::new(),
         conflicts: Vec::new(),
-        values_room: CONFLICT_VALUES_MAX,
+        values_left: CONFLICT_VALUES_MAX,
     };
     let mut fields = walk.map(ObjectId::Root, true);
     fields.remove(DELETED_FIELD);
@@ -177,7 +177,7 @@ struct ViewWalk<'a> {
     path: Vec<ViewStep<'a>>,
     conflicts: Vec<Conflict>,
     /// How many more values of conflicts are listed.
-    values_room: usize,
+    values_left: usize,
 }
 
 impl ViewWalk<'_> {
@@ -219,9 +219,9 @@ impl ViewWalk<'_> {
         }
         let is_deletion = matches!(self.path.as_slice(), [ViewStep::Field(DELETED_FIELD)]);
         let is_conflict = is_shown && !is_deletion && is_conflict(self.history, live);
-        if is_conflict && self.values_room > 1 {
-            let listed = values.len().min(self.values_room);
-            self.values_room -= listed;
+        if is_conflict && self.values_left > 1 {
+            let listed = values.len().min(self.values_left);
+            self.values_left -= listed;
             let shown_first = live.iter().rev().zip(values.iter().rev()).take(listed);
             let conflict = Conflict {
                 path: self.path_text(),

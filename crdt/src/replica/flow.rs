@@ -232,7 +232,7 @@ impl<S: Store> Replica<S> {
                 links.announced_entry(cx, batch, out, (from, reply), (space, &tip))?
             }
             Gossip::Receipt(receipt) => Some(self.take_receipt(receipt, true)),
-            Gossip::News(space) => {
+            Gossip::Hint(space) => {
                 links.pull(cx, out, from, space);
                 Some(Validation::Ignore)
             }
@@ -365,7 +365,7 @@ impl<S: Store> Replica<S> {
             }
             Ok(Welcome::FormerKeys(former)) => {
                 let goes_on = self.realms.goes_on_for(&mut self.outbox, from, &former);
-                (!goes_on).then(|| "it goes on for no member by the keys that it shows".to_owned())
+                (!goes_on).then(|| "the keys that it shows are not those of a member".to_owned())
             }
             Ok(Welcome::Revoked(revocation)) => {
                 let was_known = self.realms.revoked_by().is_some();
@@ -432,22 +432,22 @@ impl<S: Store> Replica<S> {
             let Self { realms, identity, now, .. } = self;
             if let Some(receipt) = realms.next_receipt(realm, held, &identity.key, *now) {
                 let (links, cx, _, out) = self.parts();
-                links.inform(cx, out, realm.main_space(), &Gossip::Receipt(receipt));
+                links.notify(cx, out, realm.main_space(), &Gossip::Receipt(receipt));
             }
             rows.extend(self.realms.unsaved_receipts(realm.main_space()));
         }
         if rows.is_empty() { Ok(()) } else { self.store.apply(rows, None) }
     }
 
-    /// Finds out what an entry makes of its records, as far as there is `room`. True: there is no more to find out.
+    /// Finds out what an entry makes of its records, as far as there is `budget`. True: there is no more to find out.
     pub(super) fn foresee(
         &mut self,
         prepared: &mut PreparedEntry,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<bool, StoreError> {
         loop {
             let (_, cx, batch, _) = self.parts();
-            match batch.foresee(cx, prepared, room)? {
+            match batch.foresee(cx, prepared, budget)? {
                 Foreseeing::Done => return Ok(true),
                 Foreseeing::Begun => return Ok(false),
                 Foreseeing::BehindGroup => self.settle(vec![Task::Commit])?,
@@ -457,16 +457,16 @@ impl<S: Store> Replica<S> {
 
     /// Takes in the entries of answers, in one step of a few milliseconds.
     pub(super) fn take_entries(&mut self) -> Result<(), StoreError> {
-        let mut room = STEP_COST;
-        while room > 0 && self.links.is_taking() {
+        let mut budget = STEP_COST;
+        while budget > 0 && self.links.is_taking() {
             let Some((from, mut entry)) = self.links.next_entry() else {
                 let (links, cx, batch, out) = self.parts();
                 let after = links.end_taking(cx, out);
                 after.into_iter().for_each(|after| batch.then(after));
                 continue;
             };
-            if self.foresee(&mut entry, &mut room)? {
-                room = room.saturating_sub(CHANGE_COST * (1 + entry.changes().len()));
+            if self.foresee(&mut entry, &mut budget)? {
+                budget = budget.saturating_sub(CHANGE_COST * (1 + entry.changes().len()));
                 let waiting = Waiting::Answer { from, tip: entry.entry.tip() };
                 self.settle(vec![Task::Judge(Arrival::new(entry, waiting))])?;
                 self.batch.forget_foresight();

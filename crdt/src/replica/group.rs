@@ -106,7 +106,7 @@ impl<S: Store> Replica<S> {
         if !stage.entries.is_empty() {
             links.note_taken(cx, &stage.entries);
             links.look_for_copies(cx, out, &stage.entries);
-            links.spread(cx, out, &stage.entries);
+            links.broadcast_entries(cx, out, &stage.entries);
             links.receipts_are_due(cx);
         }
         for after in stage.after {
@@ -172,7 +172,7 @@ impl<S: Store> Replica<S> {
                 self.store.apply(vec![row], None)?;
             }
             if self.realms.is_network(realm) {
-                let gone = self.realms.show_changes(&mut self.outbox, &before);
+                let gone = self.realms.note_changes(&mut self.outbox, &before);
                 gone.iter().for_each(|site| self.links.peer_down(site));
                 self.realms.show_members(&mut self.outbox);
                 let (links, cx, _, out) = self.parts();

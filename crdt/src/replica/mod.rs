@@ -225,7 +225,7 @@ impl<S: Store> Replica<S> {
     /// The next thing to do; `None` when all is done.
     pub fn output(&mut self) -> Option<Output> {
         let (links, cx, _, out) = self.parts();
-        links.announce_heads(cx, out);
+        links.send_broadcasts(cx, out);
         self.outbox.pop()
     }
 
@@ -298,8 +298,8 @@ impl<S: Store> Replica<S> {
             return Ok(true);
         };
         let Some(entry) = entries.first_mut() else { return Ok(true) };
-        let mut room = STEP_COST;
-        self.foresee(entry, &mut room)
+        let mut budget = STEP_COST;
+        self.foresee(entry, &mut budget)
     }
 
     /// What a bundle made here begins with; nothing where there is no network. It holds the private space with `realm`,

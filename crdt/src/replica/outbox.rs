@@ -13,8 +13,8 @@ pub(super) struct Outbox {
     outputs: VecDeque<Output>,
     /// The answers among the outputs that let a site in, with that site.
     welcomes: Vec<(u64, SiteId)>,
-    /// What is said of new entries behind the outputs: whom it reaches is judged when all else is said.
-    news: Vec<(SpaceId, Gossip)>,
+    /// What is said of new entries after the outputs: whom it reaches is decided when all else is said.
+    broadcasts: Vec<(SpaceId, Gossip)>,
 }
 
 impl Outbox {
@@ -69,14 +69,14 @@ impl Outbox {
         self.outputs.retain(|output| !is_void(output));
     }
 
-    /// Adds news of entries.
-    pub(super) fn announce(&mut self, space: SpaceId, gossip: Gossip) {
-        self.news.push((space, gossip));
+    /// Adds what the members of a space are to hear of new entries.
+    pub(super) fn broadcast(&mut self, space: SpaceId, gossip: Gossip) {
+        self.broadcasts.push((space, gossip));
     }
 
-    /// Takes the news out, once nothing else waits.
-    pub(super) fn take_news(&mut self) -> Vec<(SpaceId, Gossip)> {
-        if self.outputs.is_empty() { std::mem::take(&mut self.news) } else { Vec::new() }
+    /// Takes these out, once nothing else waits.
+    pub(super) fn take_broadcasts(&mut self) -> Vec<(SpaceId, Gossip)> {
+        if self.outputs.is_empty() { std::mem::take(&mut self.broadcasts) } else { Vec::new() }
     }
 
     /// The next thing to do.
@@ -90,7 +90,7 @@ impl Outbox {
 
     /// How much waits.
     pub(super) fn len(&self) -> usize {
-        self.outputs.len() + self.news.len()
+        self.outputs.len() + self.broadcasts.len()
     }
 }
 
@@ -124,16 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn news_wait_until_all_else_is_done() {
+    fn broadcasts_wait_until_all_else_is_done() {
         let mut outbox = Outbox::default();
         let space = SpaceId([1; 16]);
-        outbox.announce(space, Gossip::News(space));
+        outbox.broadcast(space, Gossip::Hint(space));
         outbox.push(subscribe("a"));
-        assert!(outbox.take_news().is_empty());
+        assert!(outbox.take_broadcasts().is_empty());
         assert_eq!(outbox.len(), 2);
         outbox.pop();
-        assert_eq!(outbox.take_news().len(), 1);
-        assert!(outbox.take_news().is_empty() && outbox.pop().is_none());
+        assert_eq!(outbox.take_broadcasts().len(), 1);
+        assert!(outbox.take_broadcasts().is_empty() && outbox.pop().is_none());
     }
 
     #[test]

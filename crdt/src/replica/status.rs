@@ -78,11 +78,11 @@ pub struct SiteStatus {
     pub receipt_ms: Option<i64>,
     /// Entries held here, others' than its own, that its receipt does not confirm; where it lists only some logs, of
     /// those. It may hold them by now. `None`: no receipt is known, or it does not say.
-    pub lacks: Option<u64>,
+    pub lag_entries: Option<u64>,
     /// The ones among them that this site wrote.
-    pub lacks_of_ours: Option<u64>,
+    pub lag_own_entries: Option<u64>,
     /// Entries that its receipt covers and that are not held here.
-    pub ahead: Option<u64>,
+    pub ahead_entries: Option<u64>,
 }
 
 /// A private space that is held here.

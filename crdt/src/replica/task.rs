@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use super::batch::accept::Acceptance;
 use super::batch::arrival::{Arrival, Waiting};
 use super::decision::Decision;
-use super::links::gossip::Heard;
+use super::links::gossip::HeardMessage;
 use super::links::sync::PullAnswer;
 use super::realms::introduction::{Shown, Welcomed};
 use super::realms::rounds::Round;
@@ -40,7 +40,7 @@ pub(super) enum Task {
     /// A decision of this site is made.
     Decide { id: u64, decision: Decision },
     /// The next entry of a message is looked at.
-    Hear(Heard),
+    Hear(HeardMessage),
     /// An entry is judged.
     Judge(Arrival),
     /// This site writes under another incarnation from now on: a copy of it writes under the one that it had.

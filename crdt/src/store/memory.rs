@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
 
-use crate::store::tables::{ReadTables, scan_back_from, scan_from};
+use crate::store::tables::{PageLimits, ReadTables, RowPage, scan_back_from, scan_from};
 use crate::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 
 /// A store in memory.
@@ -57,15 +57,17 @@ impl ReadTables for MemoryStore {
         Ok(self.rows.get(key).cloned())
     }
 
-    fn scan(
+    fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
         let rows = self.rows.range::<[u8], _>((scan_from(prefix, after), Bound::Unbounded));
-        let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let rows = rows.take_while(|(key, _)| key.starts_with(prefix));
+        page.fill(rows.map(|(key, value)| (key.as_slice(), value.as_slice())), limits);
+        Ok(())
     }
 
     fn scan_back(

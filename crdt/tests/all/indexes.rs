@@ -9,7 +9,7 @@ use branchline_crdt::replica::RecordEdit;
 use branchline_crdt::store::memory::MemoryStore;
 use branchline_crdt::store::read;
 use branchline_crdt::store::tables::indexes::{self, IndexRow, IndexState};
-use branchline_crdt::store::tables::{ReadTables, decode_row, walk};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage, decode_row, walk};
 use branchline_crdt::store::{Row, Store, StoreError};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -85,16 +85,18 @@ impl ReadTables for Plain<'_> {
         if key.starts_with(indexes::ALL) { Ok(None) } else { self.0.get(key) }
     }
 
-    fn scan(
+    fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
         if prefix.starts_with(indexes::ALL) {
-            Ok(Vec::new())
+            page.clear();
+            Ok(())
         } else {
-            self.0.scan(prefix, after, limit)
+            self.0.scan_page(prefix, after, limits, page)
         }
     }
 

@@ -83,7 +83,7 @@ fn what_does_not_build_on_a_lost_entry_is_still_served() {
 fn a_receipt_does_not_claim_a_lost_entry() {
     let lacks = |pair: &Pair| {
         let status = pair.replicas[1].status();
-        status.sites.iter().find(|site| site.name == "head").unwrap().lacks
+        status.sites.iter().find(|site| site.name == "head").unwrap().lag_entries
     };
     let mut pair = apart();
     pair.up();

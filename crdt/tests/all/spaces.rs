@@ -93,7 +93,7 @@ fn who_guesses_a_space_is_told_what_everybody_is_told_of_none() {
         assert_eq!(asked, []);
     }
     // Saying that there is news makes nobody ask back.
-    let reported = ask(&mut pair, HEAD, &Request::Notify(Gossip::News(realm.main_space())));
+    let reported = ask(&mut pair, HEAD, &Request::Notify(Gossip::Hint(realm.main_space())));
     assert_eq!(reported, (Some(Answer::of(Outcome::UpToDate)), Vec::new()));
     // Nor does a pull of the members invite who is not let in.
     let network = pair.replicas[HEAD].realms().network().unwrap();

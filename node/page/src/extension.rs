@@ -172,7 +172,8 @@ async fn note(office: Arc<Office>) {
     loop {
         if let Ok(status) = office.handle.replica_status().await {
             let counts = status.sites.iter().map(|site| {
-                let count = site.lacks.unwrap_or(0).saturating_add(site.ahead.unwrap_or(0));
+                let count =
+                    site.lag_entries.unwrap_or(0).saturating_add(site.ahead_entries.unwrap_or(0));
                 (site.site.to_string(), count)
             });
             office.trends.note(counts, Instant::now());
@@ -203,7 +204,7 @@ async fn link(State(served): State<Served>) -> Result<Json<PageLinkResponse>, Ap
     let office = &served.office;
     let mut at_work = served.at_work.lock().await;
     if !at_work.runs {
-        let message = "no node runs here, so nobody serves the page";
+        let message = "no node is running here to serve the page";
         return Err(ApiError::new(Code::Stopped, message)
             .hint("start it with `branchline run`, then open the page"));
     }
@@ -213,7 +214,7 @@ async fn link(State(served): State<Served>) -> Result<Json<PageLinkResponse>, Ap
         return Err(ApiError::new(Code::Internal, "the page is not served"));
     };
     let secret = office.links.make(Instant::now()).ok_or_else(|| {
-        ApiError::new(Code::Internal, "this machine gives no random bytes for the link")
+        ApiError::new(Code::Internal, "this machine provides no random bytes for the link")
     })?;
     let scheme = if encrypted { "https" } else { "http" };
     // What listens everywhere is reached on this machine too.

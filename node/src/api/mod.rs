@@ -116,12 +116,12 @@ pub use records::transactions::{
 pub use sites::decisions::{
     AdmittedResponse, DecisionResponse, LetInResponse, MemberChange, RevocationResponse,
 };
+pub use sites::joining::{InviteRequest, InviteResponse, JoinRequest, JoinResponse};
 pub use sites::maintenance::{RebuildResponse, VerifyResponse};
 pub use sites::members::{
     AddedResponse, DisputedMemberResponse, FormerMemberResponse, MemberResponse, MembersResponse,
     RevokedMemberResponse,
 };
-pub use sites::membership::{InviteRequest, InviteResponse, JoinRequest, JoinResponse};
 pub use sites::membership_history::{MemberStep, MembersHistoryResponse};
 pub use sites::spaces::{GrantRequest, SpaceRequest, SpaceResponse, SpacesResponse};
 pub use sites::standing::{CopiesResponse, StandingResponse};
@@ -204,10 +204,10 @@ fn routes(extensions: Option<Arc<Extensions>>) -> OpenApiRouter<Handle> {
         .routes(routes!(sites::spaces::leave))
         .routes(routes!(sites::status::peers))
         .routes(routes!(sites::decisions::admitted))
-        .routes(routes!(sites::membership::invite, sites::tickets::list))
+        .routes(routes!(sites::joining::invite, sites::tickets::list))
         .routes(routes!(sites::tickets::withdraw))
         .routes(routes!(sites::token::rotate))
-        .routes(routes!(sites::membership::join))
+        .routes(routes!(sites::joining::join))
         .routes(routes!(records::query::list))
         .routes(routes!(
             records::record::get,

@@ -134,7 +134,7 @@ mod tests {
             bytes_max: PULL_BYTES,
         };
         let mut pulls = PullsInFlight::default();
-        pulls.begin(1, &codec::encode(&Request::Notify(Gossip::News(space))));
+        pulls.begin(1, &codec::encode(&Request::Notify(Gossip::Hint(space))));
         pulls.begin(2, &codec::encode(&Request::Pull(pull)));
         assert_eq!(pulls.end(1), None);
         assert!(pulls.end(2).is_some_and(|sent| sent <= Instant::now()));

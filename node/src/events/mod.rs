@@ -291,7 +291,7 @@ impl Events {
     /// [`NotRead`].
     pub async fn latest_version(&self) -> Result<EventsVersion, NotRead> {
         self.read(|reader, of, collection| {
-            events::demand_events(reader, of.1, collection)?;
+            events::require_events(reader, of.1, collection)?;
             Ok(Cursor::now(of.0, reader)?.into())
         })
         .await
@@ -320,7 +320,7 @@ impl Events {
     ) -> Result<Vec<Altered>, NotRead> {
         let limit = limit.clamp(1, PAGE_EVENTS_MAX);
         self.read(move |reader, (_, space), collection| {
-            events::demand_events(reader, space, collection)?;
+            events::require_events(reader, space, collection)?;
             let key = |id| RecordKey { space, collection: collection.to_owned(), id };
             let after = after.map(key);
             Ok(events::altered(reader, space, Some(collection), after.as_ref(), limit)?)
@@ -330,8 +330,10 @@ impl Events {
 
     /// Whether the collection is one of events.
     pub(crate) async fn demand(&self) -> Result<(), NotRead> {
-        self.read(|reader, (_, space), collection| events::demand_events(reader, space, collection))
-            .await
+        self.read(|reader, (_, space), collection| {
+            events::require_events(reader, space, collection)
+        })
+        .await
     }
 
     pub(crate) async fn by_id(&self, ids: Vec<String>) -> Result<Vec<Event>, NotRead> {

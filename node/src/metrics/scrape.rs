@@ -167,7 +167,7 @@ impl Scraped {
             let value = f64::from(u8::from(known == state));
             family.get_or_create(&StateLabels { state: known.to_owned() }).set(value);
         }
-        registry.register("standing", "How this site stands in its network", family);
+        registry.register("standing", "The standing of this site in its network", family);
         let help = "Vain attempts to reach a member with the ticket";
         gauge(registry, "join_failures", help, Some(attempts));
         let help = "Sites of which two copies run at the same time";
@@ -210,8 +210,8 @@ impl Scraped {
             .collect();
         let seconds = |ms: i64| ms as f64 / 1000.0;
         let connected = |site: &SiteStatus| Some(u64::from(site.connected) as f64);
-        let lag = |site: &SiteStatus| site.lacks.map(|lacks| lacks as f64);
-        let ahead = |site: &SiteStatus| site.ahead.map(|ahead| ahead as f64);
+        let lag = |site: &SiteStatus| site.lag_entries.map(|entries| entries as f64);
+        let ahead = |site: &SiteStatus| site.ahead_entries.map(|entries| entries as f64);
         let receipt = |site: &SiteStatus| site.receipt_ms.map(seconds);
         let heard = |site: &SiteStatus| heard.get(&site.site).map(|at| seconds(at.any_ms));
         let round_trip =

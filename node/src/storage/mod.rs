@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 use disk::{Disk, RealDisk};
 use folder::{DataFolder, FolderError};
@@ -128,14 +128,14 @@ pub enum VerifyProgress {
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyReport {
+pub struct StorageVerified {
     /// The journal's part.
     pub journal: JournalVerified,
     /// The tables' part.
     pub tables: TablesVerified,
 }
 
-impl VerifyReport {
+impl StorageVerified {
     /// True if every frame and every row is what was written.
     pub fn is_sound(&self) -> bool {
         self.journal.damaged.is_empty() && self.tables.bad == 0 && self.tables.failed.is_none()
@@ -241,7 +241,7 @@ impl Storage {
     pub fn verify(
         &self,
         progress: &mut dyn FnMut(VerifyProgress),
-    ) -> Result<VerifyReport, StoreError> {
+    ) -> Result<StorageVerified, StoreError> {
         self.reader.verify(progress)
     }
 }
@@ -258,23 +258,14 @@ impl ReadTables for Storage {
         self.reader.tables.get(key)
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.reader.tables.scan(prefix, after, limit)
-    }
-
     fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        room: PageRoom,
+        limits: PageLimits,
         page: &mut RowPage,
     ) -> Result<(), StoreError> {
-        self.reader.tables.scan_page(prefix, after, room, page)
+        self.reader.tables.scan_page(prefix, after, limits, page)
     }
 
     fn scan_back(

@@ -10,8 +10,8 @@ use super::folder::DataFolder;
 use super::journal::JournalReader;
 use super::room::Preallocated;
 use super::tables::{Tables, TablesSnapshot};
-use super::{Sizes, VerifyProgress, VerifyReport};
-use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
+use super::{Sizes, StorageVerified, VerifyProgress};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage};
 use branchline_crdt::store::{Position, ReadJournal, Row, StoreError};
 
 /// Reads, from any thread, while the writer writes. Clones are cheap. The data folder stays
@@ -57,7 +57,7 @@ impl Reader {
 
     /// The tables as they are, if nobody is writing them. For a row or two: anyone who writes waits.
     pub fn moment(&self) -> Option<TablesSnapshot<'_>> {
-        self.demand_whole().ok()?;
+        self.require_whole().ok()?;
         self.tables.moment()
     }
 
@@ -92,15 +92,15 @@ impl Reader {
     pub fn verify(
         &self,
         progress: &mut dyn FnMut(VerifyProgress),
-    ) -> Result<VerifyReport, StoreError> {
+    ) -> Result<StorageVerified, StoreError> {
         let journal = self.journal.verify_all(&mut |bytes, bytes_total| {
             progress(VerifyProgress::Journal { bytes, bytes_total });
         })?;
         let tables = self.tables.verify(&mut |rows| progress(VerifyProgress::Tables { rows }));
-        Ok(VerifyReport { journal, tables })
+        Ok(StorageVerified { journal, tables })
     }
 
-    fn demand_whole(&self) -> Result<(), StoreError> {
+    fn require_whole(&self) -> Result<(), StoreError> {
         if self.is_rebuilding.load(Ordering::Acquire) {
             let reason = "they are being rebuilt from the journal, try again in a while";
             Err(StoreError::Tables { reason: reason.to_owned() })
@@ -113,29 +113,19 @@ impl Reader {
 /// While the tables are rebuilt these fail: what is not there yet would pass for absent.
 impl ReadTables for Reader {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.demand_whole()?;
+        self.require_whole()?;
         self.tables.get(key)
-    }
-
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.demand_whole()?;
-        self.tables.scan(prefix, after, limit)
     }
 
     fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        room: PageRoom,
+        limits: PageLimits,
         page: &mut RowPage,
     ) -> Result<(), StoreError> {
-        self.demand_whole()?;
-        self.tables.scan_page(prefix, after, room, page)
+        self.require_whole()?;
+        self.tables.scan_page(prefix, after, limits, page)
     }
 
     fn scan_back(
@@ -144,7 +134,7 @@ impl ReadTables for Reader {
         before: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        self.demand_whole()?;
+        self.require_whole()?;
         self.tables.scan_back(prefix, before, limit)
     }
 }
@@ -164,7 +154,7 @@ impl ReadJournal for Reader {
 
     /// While the tables are rebuilt this fails too: what is shown then is not where they will be.
     fn applied(&self) -> Result<Option<Position>, StoreError> {
-        self.demand_whole()?;
+        self.require_whole()?;
         self.tables.applied()
     }
 

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 use std::ops::Bound::{self, Included, Unbounded};
 use std::sync::Arc;
 
-use branchline_crdt::store::tables::{ReadTables, scan_back_from, scan_from};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, ReadJournal, Row, RowWrite, Store, StoreError};
 
 /// Frames and rows that many sites have in common.
@@ -67,17 +67,21 @@ impl ReadTables for SharedStore {
         })
     }
 
-    fn scan(
+    fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
         let rows = self
             .merged((scan_from(prefix, after), Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix));
-        let rows = rows.filter_map(|(key, value)| Some((key.clone(), value?.clone())));
-        Ok(rows.take(limit).collect())
+        page.fill(
+            rows.filter_map(|(key, value)| Some((key.as_slice(), value?.as_slice()))),
+            limits,
+        );
+        Ok(())
     }
 
     fn scan_back(

@@ -222,7 +222,7 @@ pub(crate) fn every_message() -> Vec<(Message, Vec<u8>)> {
         (Message::Request, codec::encode(&pull(Have::Digest([3; 16])))),
         (Message::Request, codec::encode(&pull(frontier_of(None)))),
         (Message::Request, codec::encode(&pull(Have::Lost(vec![(frontier[0].author, 3)])))),
-        (Message::Request, codec::encode(&Request::Notify(Gossip::News(space)))),
+        (Message::Request, codec::encode(&Request::Notify(Gossip::Hint(space)))),
         (Message::Request, codec::encode(&Request::Notify(Gossip::Entry(entries[0].clone())))),
         (Message::Answer, codec::encode(&answer(Outcome::UpToDate))),
         (Message::Answer, codec::encode(&answer(Outcome::SendFrontier(digests)))),
@@ -240,7 +240,7 @@ pub(crate) fn every_message() -> Vec<(Message, Vec<u8>)> {
         (Message::Gossip, codec::encode(&Gossip::Entries(packed.clone()))),
         (Message::Gossip, codec::encode(&Gossip::Announce { space, tip })),
         (Message::Gossip, codec::encode(&Gossip::Receipt(receipt.clone()))),
-        (Message::Gossip, codec::encode(&Gossip::News(space))),
+        (Message::Gossip, codec::encode(&Gossip::Hint(space))),
         (Message::Introduction, codec::encode(&Introduction::Ticket(Box::new(admission.clone())))),
         (
             Message::Introduction,

@@ -193,7 +193,7 @@ fn a_stick_on_which_something_went_wrong_is_refused_with_the_reason() {
     assert!(!out.exists() && !out.with_extension("partial").exists());
     std::fs::write(&bad, "{}").unwrap();
     let error = head.run(["bundle", out.to_str().unwrap(), "--since", path]).fails(1);
-    assert!(error.contains("is no frontier"), "{error}");
+    assert!(error.contains("is not a frontier"), "{error}");
     let error = head.run(["bundle", out.to_str().unwrap(), "--for", "west"]).fails(1);
     assert!(error.contains("no site is called"), "{error}");
 }

@@ -155,7 +155,7 @@ impl ReadArgs {
         ];
         match given.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => {
-                Err(CliError::usage(format!("{name} is of CSV, and the input is JSON"))
+                Err(CliError::usage(format!("{name} is for CSV, but the input is JSON"))
                     .hint("--format csv says that it is CSV"))
             }
             None => Ok(()),

@@ -28,7 +28,7 @@ pub(crate) async fn revoke(
         String::new()
     };
     let question = format_args!("{site} can never come back under its key{with}. Revoke it?");
-    output::demand_yes(yes, question)?;
+    output::require_yes(yes, question)?;
     let path = format!("{path}?with_admitted={with_admitted}");
     let answer: RevocationResponse = context.client.ask(Method::DELETE, &path, None).await?;
     if context.json {

@@ -1,7 +1,7 @@
 //! `members` and `members --history`: who is in, and what became of them.
 
 pub(crate) mod decisions;
-pub(crate) mod membership;
+pub(crate) mod joining;
 pub(crate) mod space;
 pub(super) mod ticket;
 pub(crate) mod tickets;
@@ -28,7 +28,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
         return output::json(&answer);
     }
     if answer.members.is_empty() {
-        output::note("this site belongs to no network yet, or has not reached a member");
+        output::note("this site does not belong to a network yet, or has not reached a member");
         return Ok(());
     }
     let row = |member: MemberResponse| {
@@ -57,7 +57,7 @@ pub(crate) async fn members(context: &Context, args: MembersArgs) -> Result<(), 
     output::table(["NAME", "ROLE", "LINK", "ADDED TODAY", "ADDED", "SITE"], rows)?;
     if is_any {
         output::note(
-            "a disputed site came by a ticket that had been withdrawn or was used up: `branchline role SITE writer` makes it a member, `branchline revoke SITE` shuts it out",
+            "a disputed site joined with a ticket that had been withdrawn or used up: `branchline role SITE writer` makes it a member, `branchline revoke SITE` shuts it out",
         );
     }
     Ok(())

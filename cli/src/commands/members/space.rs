@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, command: SpaceCommand) -> Result<(), 
             let question = format_args!(
                 "{site} can come back into space {space} only under another key. Shut it out?"
             );
-            output::demand_yes(yes, question)?;
+            output::require_yes(yes, question)?;
             let path = of_site(&space, &site);
             let done = format_args!(
                 "{site} is in space {space} no more: what it holds of it stays there, and nothing more comes"
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, command: SpaceCommand) -> Result<(), 
             let question = format_args!(
                 "this site can come back into space {space} only under another key. Leave it?"
             );
-            output::demand_yes(yes, question)?;
+            output::require_yes(yes, question)?;
             let path = format!("/v1/spaces/{}/leave", encoded(&space));
             let done = format_args!(
                 "this site has left space {space}: what it holds of it stays, and nothing more comes"
@@ -62,7 +62,7 @@ async fn create(context: &Context, name: String) -> Result<(), CliError> {
     }
     let name = space.name;
     output::note(format_args!(
-        "space {name} is made: `branchline space grant {name} SITE` lets a site in"
+        "space {name} is created: `branchline space grant {name} SITE` adds a site"
     ));
     Ok(())
 }
@@ -128,7 +128,7 @@ async fn show(context: &Context, space: &str) -> Result<(), CliError> {
             (None, _) => "not confirmed: never heard".to_owned(),
             (Some(0), Some(0) | None) => "in step".to_owned(),
             (Some(0), Some(ahead)) => format!("{ahead} ahead"),
-            (Some(lacks), _) => format!("{lacks} not confirmed"),
+            (Some(lag), _) => format!("{lag} not confirmed"),
         };
         let link = if site.connected { "connected" } else { "not connected" };
         [site.name, site.role, link.to_owned(), behind]

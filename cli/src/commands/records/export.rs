@@ -29,9 +29,9 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
         None => FileFormat::to_write(path)?,
     };
     if safe && format != FileFormat::Csv {
-        return Err(CliError::usage("--safe is for CSV: nothing runs what is in JSON"));
+        return Err(CliError::usage("--safe is only for CSV: JSON is not run as formulas"));
     }
-    demand_known(&context.client, &collection).await?;
+    require_known(&context.client, &collection).await?;
     let target = OutFile::create(path, Readers::Umask, force)?;
     let mut export = Export { context, collection: &collection, target };
     let (count, formulas) = match format {
@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
 }
 
 /// Refuses a collection to which nobody has written, and that has no schema: its name may be mistyped.
-async fn demand_known(client: &Client, collection: &str) -> Result<(), CliError> {
+async fn require_known(client: &Client, collection: &str) -> Result<(), CliError> {
     let known: CollectionsResponse = client.get("/v1/collections").await?;
     let names = known.collections.into_iter().map(|known| known.name);
     let names: Vec<String> = names.filter(|name| !name.starts_with('_')).collect();

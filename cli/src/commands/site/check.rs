@@ -158,18 +158,18 @@ fn judge_sites(
             Some(u64::try_from(now.duration_since(moment).as_secs()).unwrap_or(0))
         };
         let (silent, confirmed) = (age(&site.last_heard), age(&site.last_confirmed));
-        let lacks = site.lag_entries.unwrap_or(0).max(site.ahead_entries.unwrap_or(0));
-        entries_max = entries_max.max(lacks);
-        check.measure(args.behind_entries.above(lacks), || {
-            let entries = output::counted_entries(lacks);
+        let lag = site.lag_entries.unwrap_or(0).max(site.ahead_entries.unwrap_or(0));
+        entries_max = entries_max.max(lag);
+        check.measure(args.behind_entries.above(lag), || {
+            let entries = output::counted_entries(lag);
             match site.lag_entries {
-                Some(not_confirmed) if not_confirmed == lacks => {
+                Some(not_confirmed) if not_confirmed == lag => {
                     format!("{name} has not confirmed {entries}")
                 }
                 Some(_) | None => format!("{name} is ahead by {entries}"),
             }
         });
-        if let (true, Some(seconds)) = (lacks > 0, confirmed) {
+        if let (true, Some(seconds)) = (lag > 0, confirmed) {
             seconds_max = seconds_max.max(seconds);
             check.measure(args.behind_seconds.above(seconds), || {
                 format!("{name} has not confirmed all, and last said what it holds {seconds} s ago")
@@ -254,11 +254,11 @@ mod tests {
     }
 
     fn status() -> StatusResponse {
-        let site = |site: &str, connected: bool, lacks: u64| {
+        let site = |site: &str, connected: bool, lag: u64| {
             serde_json::json!({
                 "site": site, "name": site, "role": "writer", "connected": connected,
                 "last_heard": "2026-11-20T12:00:00Z",
-                "last_confirmed": "2026-11-20T12:00:00Z", "lag_entries": lacks, "lag_own_entries": lacks, "ahead_entries": 0,
+                "last_confirmed": "2026-11-20T12:00:00Z", "lag_entries": lag, "lag_own_entries": lag, "ahead_entries": 0,
             })
         };
         let mut status = serde_json::json!({

@@ -201,7 +201,7 @@ fn site_row(site: &SiteResponse, status: &StatusResponse, now: Timestamp) -> [St
         (false, true) => "connected",
         (false, false) => "not connected",
     };
-    let lacks = match site.lag_entries {
+    let lag = match site.lag_entries {
         None => "not confirmed".to_owned(),
         Some(0) => "nothing".to_owned(),
         Some(number) => format!("{} not confirmed", output::counted_entries(number)),
@@ -213,9 +213,9 @@ fn site_row(site: &SiteResponse, status: &StatusResponse, now: Timestamp) -> [St
     };
     let of_ours = match site.lag_own_entries {
         None => "none".to_owned(),
-        Some(lacks) => {
+        Some(lag) => {
             let own = status.own_entries;
-            format!("{} of {own}", own.saturating_sub(lacks))
+            format!("{} of {own}", own.saturating_sub(lag))
         }
     };
     let heard = site.last_heard.as_deref();
@@ -223,10 +223,10 @@ fn site_row(site: &SiteResponse, status: &StatusResponse, now: Timestamp) -> [St
         ["", "", "", ""].map(str::to_owned)
     } else {
         let heard = heard.map_or("never".to_owned(), |heard| age(heard, now));
-        [lacks, of_ours, ahead, heard]
+        [lag, of_ours, ahead, heard]
     };
-    let [lacks, of_ours, ahead, heard] = others;
-    [site.name.clone(), site.role.clone(), link.to_owned(), lacks, of_ours, ahead, heard]
+    let [lag, of_ours, ahead, heard] = others;
+    [site.name.clone(), site.role.clone(), link.to_owned(), lag, of_ours, ahead, heard]
 }
 
 /// How long ago a moment was, by this machine's clock.

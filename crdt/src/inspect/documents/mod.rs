@@ -53,7 +53,7 @@ pub enum DocumentError {
     },
     /// The record has more changes than a document is made of.
     #[error(
-        "the history of record {collection}/{id} has more than {max} {what}, which is more than a document is made of"
+        "the history of record {collection}/{id} has more than {max} {what}, too many to build a document from"
     )]
     TooLarge {
         /// The record's collection.
@@ -77,7 +77,7 @@ pub enum DocumentError {
         id: String,
     },
     /// The record was never of the version.
-    #[error("record {collection}/{id} was never of the version {found} at this site")]
+    #[error("record {collection}/{id} has never had the version {found} at this site")]
     NoVersion {
         /// The record's collection.
         collection: String,
@@ -103,7 +103,7 @@ pub fn document(
 ) -> Result<Option<RecordDocument>, DocumentError> {
     let Some(held) = HeldDocument::of(journal, key)? else { return Ok(None) };
     let unreadable = |error: Unreadable| unreadable(key, error);
-    held.demand_one_branch(key)?;
+    held.require_one_branch(key)?;
     let document = automerge_of(held.changes(key, at)?.map(|held| &held.change));
     let document = document.map_err(unreadable)?;
     let heads = heads_of_automerge(&document);
@@ -199,7 +199,7 @@ impl HeldDocument {
     }
 
     /// Refuses where a document of Automerge cannot hold the changes.
-    fn demand_one_branch(&self, key: &RecordKey) -> Result<(), DocumentError> {
+    fn require_one_branch(&self, key: &RecordKey) -> Result<(), DocumentError> {
         let RecordKey { collection, id, .. } = key.clone();
         if self.changes.iter().any(|held| held.actor.is_of_branch) {
             Err(DocumentError::Forked { collection, id })

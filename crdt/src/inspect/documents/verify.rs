@@ -160,7 +160,7 @@ fn difference(
     let unreadable = |error: Unreadable| super::unreadable(key, error);
     let row = RecordRow::decode(row).map_err(failed)?;
     let held = HeldDocument::of_row(journal, entries, key, &row)?;
-    held.demand_one_branch(key)?;
+    held.require_one_branch(key)?;
     let made = automerge_of(held.changes.iter().map(|held| &held.change)).map_err(unreadable)?;
     // What goes out is what is saved.
     let saved = save_automerge(&made).map_err(unreadable)?;

@@ -166,7 +166,7 @@ impl<'a> LebReader<'a> {
             }
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                self.demand_canonical(shift == 0 || byte != 0)?;
+                self.require_canonical(shift == 0 || byte != 0)?;
                 return Ok(value);
             }
         }
@@ -191,7 +191,7 @@ impl<'a> LebReader<'a> {
                     0 | -1 => shift > 0 && (value >> (shift - 1)) == value >> shift,
                     _ => false,
                 };
-                self.demand_canonical(!is_needless)?;
+                self.require_canonical(!is_needless)?;
                 return Ok(value);
             }
         }
@@ -199,7 +199,7 @@ impl<'a> LebReader<'a> {
     }
 
     /// Demands that what was read is in its one form.
-    pub(in crate::record) fn demand_canonical(
+    pub(in crate::record) fn require_canonical(
         &self,
         is_canonical: bool,
     ) -> Result<(), LayoutFault> {

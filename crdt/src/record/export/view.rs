@@ -16,7 +16,7 @@ use crate::record::view::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Fields, 
 pub(crate) fn view_of(document: &Automerge) -> Result<View, Unreadable> {
     guarded(|| {
         let mut walk =
-            AutomergeWalk { document, conflicts: Vec::new(), values_room: CONFLICT_VALUES_MAX };
+            AutomergeWalk { document, conflicts: Vec::new(), values_left: CONFLICT_VALUES_MAX };
         let mut fields = walk.map(&automerge::ROOT, "", true)?;
         fields.remove(DELETED_FIELD);
         let deletions = document.get_all(automerge::ROOT, DELETED_FIELD).map_err(refused)?;
@@ -35,7 +35,7 @@ struct AutomergeWalk<'a> {
     document: &'a Automerge,
     conflicts: Vec<Conflict>,
     /// How many more values of conflicts are listed.
-    values_room: usize,
+    values_left: usize,
 }
 
 impl AutomergeWalk<'_> {
@@ -81,9 +81,9 @@ impl AutomergeWalk<'_> {
         values.reverse();
         let is_conflict =
             values.iter().any(|(value, _)| Some(value) != values.first().map(|it| &it.0));
-        if is_shown && is_conflict && path != DELETED_FIELD && self.values_room > 1 {
-            let listed = values.len().min(self.values_room);
-            self.values_room -= listed;
+        if is_shown && is_conflict && path != DELETED_FIELD && self.values_left > 1 {
+            let listed = values.len().min(self.values_left);
+            self.values_left -= listed;
             let shown = values.iter().take(listed);
             let shown = shown.map(|(value, id)| self.conflict_value(value, id));
             let values = shown.collect::<Result<_, _>>()?;

@@ -41,25 +41,25 @@ pub(super) fn split(bytes: &[u8]) -> Result<Vec<Chunk>, DocumentFault> {
         return Err(DocumentFault::Empty);
     }
     let mut input = LebReader::new(bytes, "document");
-    let mut room = Room { bytes: INFLATED_BYTES_MAX, rows: ROWS_MAX };
+    let mut budget = Budget { bytes: INFLATED_BYTES_MAX, rows: ROWS_MAX };
     let mut chunks = Vec::new();
     while !input.is_empty() {
         if chunks.len() as u64 == DOCUMENT_CHANGES_MAX {
             return Err(DocumentFault::TooManyRows { max: DOCUMENT_CHANGES_MAX });
         }
-        chunks.push(next(&mut input, &mut room)?);
+        chunks.push(next(&mut input, &mut budget)?);
     }
     Ok(chunks)
 }
 
 /// What the chunks that are still to come may mean.
-struct Room {
+struct Budget {
     /// Bytes that are inflated.
     bytes: usize,
     rows: u64,
 }
 
-impl Room {
+impl Budget {
     /// Counts the rows of a column; the longest of a chunk is `longest`.
     fn count(&self, spec: u64, column: &[u8], longest: &mut u64) -> Result<(), DocumentFault> {
         *longest = columns::check(spec, column, self.rows)?.max(*longest);
@@ -67,7 +67,7 @@ impl Room {
     }
 }
 
-fn next(input: &mut LebReader<'_>, room: &mut Room) -> Result<Chunk, DocumentFault> {
+fn next(input: &mut LebReader<'_>, budget: &mut Budget) -> Result<Chunk, DocumentFault> {
     if input.array().ok() != Some(MAGIC) {
         return Err(DocumentFault::NoDocument);
     }
@@ -83,7 +83,7 @@ fn next(input: &mut LebReader<'_>, room: &mut Room) -> Result<Chunk, DocumentFau
     let inflated;
     let (kind, data) = match kind {
         COMPRESSED_CHANGE => {
-            inflated = inflate(data, &mut room.bytes)?;
+            inflated = inflate(data, &mut budget.bytes)?;
             (CHANGE, &inflated[..])
         }
         kind => (kind, data),
@@ -92,10 +92,10 @@ fn next(input: &mut LebReader<'_>, room: &mut Room) -> Result<Chunk, DocumentFau
         return Err(DocumentFault::Checksum);
     }
     if kind == CHANGE {
-        check_change(data, room)?;
+        check_change(data, budget)?;
         return Ok(Chunk::Change(chunk(kind, data)));
     }
-    Ok(Chunk::Document(chunk(kind, &check_document(data, room)?)))
+    Ok(Chunk::Document(chunk(kind, &check_document(data, budget)?)))
 }
 
 fn chunk(kind: u8, data: &[u8]) -> Vec<u8> {
@@ -116,17 +116,17 @@ fn checksum_of(kind: u8, data: &[u8]) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-/// Inflates, and no further than there is room.
-fn inflate(deflated: &[u8], room: &mut usize) -> Result<Vec<u8>, DocumentFault> {
+/// Inflates, and no further than there is budget.
+fn inflate(deflated: &[u8], budget: &mut usize) -> Result<Vec<u8>, DocumentFault> {
     let mut inflated = Vec::new();
-    let mut decoder = DeflateDecoder::new(deflated).take(*room as u64 + 1);
+    let mut decoder = DeflateDecoder::new(deflated).take(*budget as u64 + 1);
     decoder.read_to_end(&mut inflated).map_err(|_| DocumentFault::Deflate)?;
-    *room = room.checked_sub(inflated.len()).ok_or(DocumentFault::Inflates)?;
+    *budget = budget.checked_sub(inflated.len()).ok_or(DocumentFault::Inflates)?;
     Ok(inflated)
 }
 
 /// Counts the rows of a change's columns.
-fn check_change(data: &[u8], room: &mut Room) -> Result<(), DocumentFault> {
+fn check_change(data: &[u8], budget: &mut Budget) -> Result<(), DocumentFault> {
     let mut input = LebReader::new(data, "change");
     let count = input.unsigned()?;
     input.take(count.saturating_mul(32))?;
@@ -143,9 +143,9 @@ fn check_change(data: &[u8], room: &mut Room) -> Result<(), DocumentFault> {
         if spec & DEFLATED != 0 {
             return Err(DocumentFault::Deflate);
         }
-        room.count(spec, input.take(length)?, &mut longest)?;
+        budget.count(spec, input.take(length)?, &mut longest)?;
     }
-    room.rows = room.rows.saturating_sub(longest);
+    budget.rows = budget.rows.saturating_sub(longest);
     Ok(())
 }
 
@@ -156,7 +156,7 @@ fn skip_sized(input: &mut LebReader<'_>) -> Result<(), DocumentFault> {
 }
 
 /// Counts the rows of a document's columns, and returns its data with the columns inflated.
-fn check_document(data: &[u8], room: &mut Room) -> Result<Vec<u8>, DocumentFault> {
+fn check_document(data: &[u8], budget: &mut Budget) -> Result<Vec<u8>, DocumentFault> {
     let mut input = LebReader::new(data, "document");
     for _ in 0..input.unsigned()? {
         skip_sized(&mut input)?; // actors
@@ -176,15 +176,15 @@ fn check_document(data: &[u8], room: &mut Room) -> Result<Vec<u8>, DocumentFault
             let bytes = input.take(length)?;
             match spec & DEFLATED {
                 0 => columns.extend_from_slice(bytes),
-                _ => columns.extend(inflate(bytes, &mut room.bytes)?),
+                _ => columns.extend(inflate(bytes, &mut budget.bytes)?),
             }
             let column = columns.get(start..).unwrap_or_default();
-            room.count(spec, column, &mut longest)?;
+            budget.count(spec, column, &mut longest)?;
             write_unsigned(&mut lists, spec & !DEFLATED);
             write_unsigned(&mut lists, column.len() as u64);
         }
     }
-    room.rows = room.rows.saturating_sub(longest);
+    budget.rows = budget.rows.saturating_sub(longest);
     // Behind the columns, where the heads are among the changes.
     let suffix = input.take(input.len() as u64)?;
     Ok([data.get(..prefix).unwrap_or_default(), &lists, &columns, suffix].concat())

@@ -158,8 +158,9 @@ impl<'a, 'm> Translation<'a, 'm> {
             ForeignObject::Made(id) => ObjectId::Made(self.own(id)?),
         };
         let place = self.scene.known.place(self.history, object);
-        let place =
-            place.ok_or_else(|| self.broken("it writes into what is no map, list or text"))?;
+        let place = place.ok_or_else(|| {
+            self.broken("it writes into something that is not a map, list or text")
+        })?;
         let is_sequence = place.shape != Shape::Map;
         let key = match &operation.key {
             ForeignKey::Field(name) if !is_sequence && !operation.insert => {

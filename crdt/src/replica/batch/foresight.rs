@@ -11,8 +11,8 @@ use indexmap::IndexMap;
 
 use super::Batch;
 use super::accept::EntrySource;
-use super::history::Recall;
 use super::made::Made;
+use super::recall::Recall;
 use super::stage::StagedRecord;
 use crate::ids::EntryHash;
 use crate::log::entry::Entry;
@@ -183,12 +183,12 @@ impl Batch {
         self.foresight.as_ref().is_some_and(|foresight| foresight.is_of(entry))
     }
 
-    /// Finds out what an entry makes of its records, as far as there is `room`.
+    /// Finds out what an entry makes of its records, as far as there is `budget`.
     pub(in crate::replica) fn foresee<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Foreseeing, StoreError> {
         if !self.is_foreseen(&prepared.entry) {
             let foresight = self.begin_foresight(cx, prepared)?;
@@ -197,7 +197,7 @@ impl Batch {
             }
             self.foresight = foresight;
         }
-        Ok(if self.go_on_foreseeing(cx, prepared, room)? {
+        Ok(if self.go_on_foreseeing(cx, prepared, budget)? {
             Foreseeing::Done
         } else {
             Foreseeing::Begun
@@ -209,12 +209,12 @@ impl Batch {
         &mut self,
         cx: Context<'_, S>,
         prepared: &mut PreparedEntry,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<bool, StoreError> {
         let Some(mut foresight) = self.foresight.take() else { return Ok(true) };
         let changes = prepared.changes_mut();
-        while !foresight.todo.is_empty() && *room > 0 {
-            let made = match self.look(cx, &mut foresight, changes, room)? {
+        while !foresight.todo.is_empty() && *budget > 0 {
+            let made = match self.look(cx, &mut foresight, changes, budget)? {
                 Step::On => continue,
                 Step::Made(made, operations) => Some((made, operations)),
                 Step::Left => None,
@@ -286,7 +286,7 @@ impl Batch {
         cx: Context<'_, S>,
         foresight: &mut Foresight,
         changes: &mut [ReadChange],
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Step, StoreError> {
         let Some((mut part, looks, work)) = foresight.next(changes) else { return Ok(Step::Left) };
         let Some(under_way) = work else {
@@ -295,16 +295,16 @@ impl Batch {
                 return Ok(Step::Left);
             }
             *work = self.begin_work(cx, &mut part)?;
-            *room = room.saturating_sub(if work.is_some() { LOAD_COST } else { LEFT_COST });
+            *budget = budget.saturating_sub(if work.is_some() { LOAD_COST } else { LEFT_COST });
             return Ok(if work.is_some() { Step::On } else { Step::Left });
         };
         if under_way.recall.is_some() {
-            return self.recall(cx, under_way, &mut part, room);
+            return self.recall(cx, under_way, &mut part, budget);
         }
         if part.numbers.len() > under_way.applied {
-            return self.apply_next(cx, under_way, &mut part, room);
+            return self.apply_next(cx, under_way, &mut part, budget);
         }
-        *room = room.saturating_sub(SAVE_COST);
+        *budget = budget.saturating_sub(SAVE_COST);
         let StagedRecord { document: Ok(document), before, places, .. } = &mut under_way.record
         else {
             return Ok(Step::Left);
@@ -371,10 +371,10 @@ impl Batch {
         cx: Context<'_, S>,
         work: &mut Work,
         part: &mut Part<'_>,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Step, StoreError> {
         let Some(recall) = &mut work.recall else { return Ok(Step::On) };
-        let whole = match recall.go_on(cx.store, &mut self.recent, room) {
+        let whole = match recall.go_on(cx.store, &mut self.recent, budget) {
             Ok(None) => return Ok(Step::On),
             Ok(Some(Ok(whole))) => whole,
             // Reported where it is judged.
@@ -399,13 +399,13 @@ impl Batch {
         cx: Context<'_, S>,
         work: &mut Work,
         part: &mut Part<'_>,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Step, StoreError> {
         let nth = work.applied;
         let Ok(document) = &mut work.record.document else { return Ok(Step::Left) };
         let Some(parsed) = part.parsed(nth) else { return Ok(Step::Left) };
         let operations = parsed.operations();
-        *room = room.saturating_sub(CHANGE_COST + operations);
+        *budget = budget.saturating_sub(CHANGE_COST + operations);
         let judged = match document.judge(parsed) {
             Ok(judged) => judged,
             Err(Verdict::NeedsHistory) => {

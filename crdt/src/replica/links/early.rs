@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Links;
-use super::gossip::{Heard, Reply};
+use super::gossip::{HeardMessage, Reply};
 use crate::ids::{Author, SpaceId};
 use crate::replica::batch::Batch;
 use crate::replica::batch::arrival::{Arrival, Waiting};
@@ -27,7 +27,7 @@ pub(in crate::replica) type Awaited = (SpaceId, Author, u64);
 /// The messages that wait, by the first entry that each lacks and the order in which they came.
 #[derive(Default)]
 pub(in crate::replica) struct Early {
-    waiting: BTreeMap<(Awaited, u64), Heard>,
+    waiting: BTreeMap<(Awaited, u64), HeardMessage>,
     came: u64,
 }
 
@@ -38,7 +38,7 @@ impl Early {
     }
 
     /// Lets one wait. Returns the one that has no room any more.
-    fn wait(&mut self, awaited: Awaited, heard: Heard) -> Option<Heard> {
+    fn wait(&mut self, awaited: Awaited, heard: HeardMessage) -> Option<HeardMessage> {
         self.came += 1;
         self.waiting.insert((awaited, self.came), heard);
         if self.waiting.len() <= WAITING_MAX {
@@ -49,14 +49,15 @@ impl Early {
     }
 
     /// Takes one out that waits for what is held by now.
-    fn take_ready(&mut self, is_held: impl Fn(&Awaited) -> bool) -> Option<Heard> {
+    fn take_ready(&mut self, is_held: impl Fn(&Awaited) -> bool) -> Option<HeardMessage> {
         let ready = self.waiting.keys().find(|(awaited, _)| is_held(awaited)).copied()?;
         self.waiting.remove(&ready)
     }
 
     /// Takes one out whose time is over.
-    fn take_late(&mut self, now_ms: u64) -> Option<Heard> {
-        let is_late = |heard: &Heard| heard.waits_until_ms.is_some_and(|until| until <= now_ms);
+    fn take_late(&mut self, now_ms: u64) -> Option<HeardMessage> {
+        let is_late =
+            |heard: &HeardMessage| heard.waits_until_ms.is_some_and(|until| until <= now_ms);
         let late = self.waiting.iter().find(|(_, heard)| is_late(heard)).map(|(key, _)| *key)?;
         self.waiting.remove(&late)
     }
@@ -74,7 +75,7 @@ impl Links {
         cx: Context<'_, S>,
         batch: &mut Batch,
         out: &mut Outbox,
-        mut heard: Heard,
+        mut heard: HeardMessage,
     ) -> Vec<Task> {
         let Some(mut entry) = heard.next() else { return Vec::new() };
         let now_ms = cx.now.monotonic_ms;
@@ -92,7 +93,12 @@ impl Links {
     }
 
     /// Lets a message wait for an entry. Returns the one that has no room any more.
-    fn let_wait(&mut self, awaited: Awaited, mut heard: Heard, now_ms: u64) -> Option<Heard> {
+    fn let_wait(
+        &mut self,
+        awaited: Awaited,
+        mut heard: HeardMessage,
+        now_ms: u64,
+    ) -> Option<HeardMessage> {
         heard.waits_until_ms.get_or_insert(now_ms + WAIT_MS);
         self.early.wait(awaited, heard)
     }
@@ -102,7 +108,7 @@ impl Links {
         &mut self,
         cx: Context<'_, S>,
         batch: &Batch,
-    ) -> Option<Heard> {
+    ) -> Option<HeardMessage> {
         self.early.take_ready(|awaited| batch.reaches(cx, awaited))
     }
 
@@ -124,7 +130,7 @@ impl Links {
         cx: Context<'_, S>,
         batch: &mut Batch,
         out: &mut Outbox,
-        heard: Heard,
+        heard: HeardMessage,
     ) {
         self.pull_realm(cx, out, heard.from, heard.realm);
         if let Reply::Validate(token) = heard.reply {
@@ -144,11 +150,11 @@ mod tests {
         (SpaceId([1; 16]), author, seq)
     }
 
-    fn heard(token: u64) -> Heard {
-        Heard::new(SiteId([9; 32]), Reply::Validate(token), RealmId([1; 32]), Vec::new())
+    fn heard(token: u64) -> HeardMessage {
+        HeardMessage::new(SiteId([9; 32]), Reply::Validate(token), RealmId([1; 32]), Vec::new())
     }
 
-    fn token(heard: Option<Heard>) -> Option<u64> {
+    fn token(heard: Option<HeardMessage>) -> Option<u64> {
         heard.map(|heard| match heard.reply {
             Reply::Validate(token) | Reply::Respond(token) => token,
         })

@@ -44,9 +44,9 @@ impl Announced {
 }
 
 impl Links {
-    /// Prepares the news of a group's entries: own small ones whole, the newest of each other log by name. Those of the
+    /// Prepares what is said of a group's entries: own small ones whole, the newest of each other log by name. Those of the
     /// network wait for their time.
-    pub(in crate::replica) fn spread<S: Store>(
+    pub(in crate::replica) fn broadcast_entries<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
@@ -62,27 +62,27 @@ impl Links {
             } else if is_own && cx.realms.is_network(entry.header.realm) {
                 self.news.add(entry);
             } else if is_own {
-                out.announce(space, Gossip::Entry(entry.bytes().to_vec()));
+                out.broadcast(space, Gossip::Entry(entry.bytes().to_vec()));
             } else {
                 newest.insert((space, entry.log), entry.tip());
             }
         }
         for ((space, _), tip) in newest {
-            out.announce(space, Gossip::Announce { space, tip });
+            out.broadcast(space, Gossip::Announce { space, tip });
         }
         self.hand_on_announcements(cx, out);
     }
 
-    /// Announces what is new when all else is said. One input may commit several times and shut sites out on the way: whom the
-    /// news of all of it reaches is judged by what is known after the last.
-    pub(in crate::replica) fn announce_heads<S: Store>(
+    /// Says what is new once all else is said. One input may commit several times and shut sites out on the way: whom all of it
+    /// reaches is decided by what is known after the last.
+    pub(in crate::replica) fn send_broadcasts<S: Store>(
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
     ) {
         self.say_news(out, cx.now.monotonic_ms);
-        for (space, gossip) in out.take_news() {
-            self.inform(cx, out, space, &gossip);
+        for (space, gossip) in out.take_broadcasts() {
+            self.notify(cx, out, space, &gossip);
         }
     }
 
@@ -109,7 +109,7 @@ pub(in crate::replica) enum Reply {
 }
 
 /// A message whose entries are taken in, one after the other.
-pub(in crate::replica) struct Heard {
+pub(in crate::replica) struct HeardMessage {
     /// The member that handed it on.
     pub(in crate::replica) from: SiteId,
     pub(in crate::replica) reply: Reply,
@@ -121,7 +121,7 @@ pub(in crate::replica) struct Heard {
     is_partial: bool,
 }
 
-impl Heard {
+impl HeardMessage {
     pub(in crate::replica) fn new(
         from: SiteId,
         reply: Reply,
@@ -181,7 +181,7 @@ impl<S: Store> Context<'_, S> {
         from: SiteId,
         reply: Reply,
         entries: Result<Vec<Entry>, UnpackEntriesError>,
-    ) -> Result<Heard, Validation> {
+    ) -> Result<HeardMessage, Validation> {
         let mut refuse = |reason: String| {
             out.notice(Notice::Refused { from, reason });
             Validation::Reject
@@ -197,7 +197,7 @@ impl<S: Store> Context<'_, S> {
             return Err(refuse(Refusal::Network.to_string()));
         }
         let entries = entries.into_iter().map(PreparedEntry::unread).collect();
-        Ok(Heard::new(from, reply, realm, entries))
+        Ok(HeardMessage::new(from, reply, realm, entries))
     }
 }
 
@@ -207,7 +207,7 @@ impl Links {
         &mut self,
         cx: Context<'_, S>,
         out: &mut Outbox,
-        heard: &mut Heard,
+        heard: &mut HeardMessage,
         acceptance: &Acceptance,
     ) -> Option<Validation> {
         heard.is_partial |= *acceptance == Acceptance::NoRoom;

@@ -6,6 +6,7 @@ pub(in crate::replica) mod forks;
 pub(in crate::replica) mod gossip;
 pub(in crate::replica) mod intake;
 pub(in crate::replica) mod news;
+pub(in crate::replica) mod notify;
 pub(in crate::replica) mod peer;
 pub(in crate::replica) mod receipts;
 pub(in crate::replica) mod repair;

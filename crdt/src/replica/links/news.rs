@@ -88,7 +88,7 @@ impl Links {
         let entries = self.news.take(now_ms);
         for of_space in entries.chunk_by(|a, b| a.header.space == b.header.space) {
             for gossip in messages(of_space) {
-                out.announce(of_space[0].header.space, gossip);
+                out.broadcast(of_space[0].header.space, gossip);
             }
         }
     }

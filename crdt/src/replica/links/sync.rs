@@ -377,7 +377,7 @@ impl Links {
                 Some(_) => None,
             });
             if let Some((space, gossip)) = next {
-                self.inform_site(out, with, space, gossip);
+                self.notify_site(out, with, space, gossip);
             } else if let Some(space) = peer.waiting.pop_first() {
                 self.pull(cx, out, with, space);
             } else {

@@ -101,7 +101,7 @@ impl Realms {
         let (network, members) = (self.members()?, self.members_of(realm)?);
         // A key that was replaced after its site was shut out is known in the network alone.
         let mut revoked = members.revoked().keys();
-        let key = revoked.find(|former| network.goes_on_as(former, &site))?;
+        let key = revoked.find(|former| network.is_succeeded_by(former, &site))?;
         members.revocation(key).cloned()
     }
 
@@ -150,7 +150,7 @@ impl Realms {
     ) -> bool {
         let is_proof = |members: &Members| {
             let by = &revocation.issuer;
-            members.goes_on_as(&revocation.site, &self.own)
+            members.is_succeeded_by(&revocation.site, &self.own)
                 && revocation.is_signed(members.realm())
                 && members.get(&shown_by).is_some()
                 && members.ever(by) == Some(Role::Admin)

@@ -223,7 +223,7 @@ impl Realms {
 
     /// The sites of which something is held that would count no more with a membership entry: it may make a decision
     /// count that did not when it came.
-    pub(in crate::replica) fn losers(&self, entry: &Entry) -> BTreeSet<SiteId> {
+    pub(in crate::replica) fn sites_losing_entries(&self, entry: &Entry) -> BTreeSet<SiteId> {
         let realm = entry.header.realm;
         let Some(members) = self.members_of(realm).filter(|m| m.ever(&self.own).is_some()) else {
             return BTreeSet::new();
@@ -234,19 +234,19 @@ impl Realms {
         }
         let after = members.with(entry, operations);
         let unlike = after.unlike(members);
-        let mut losers = BTreeSet::new();
+        let mut losing = BTreeSet::new();
         for space in realm.spaces().into_iter().filter(|_| !unlike.is_empty()) {
             let rows = self.logs(space).into_iter().flat_map(Logs::rows);
             for (author, row) in rows.filter(|(author, _)| unlike.contains(&author.site)) {
                 let allowed = |members: &Members| members.allowed(space, *author, row.seq);
                 if allowed(&after) < allowed(members) {
-                    losers.insert(author.site);
+                    losing.insert(author.site);
                 }
             }
         }
         // For itself a site can only vouch while it stays a member.
-        losers.retain(|site| *site != self.own || after.get(site).is_some());
-        losers
+        losing.retain(|site| *site != self.own || after.get(site).is_some());
+        losing
     }
 
     /// Refuses where this site is no admin of a realm.

@@ -81,7 +81,7 @@ struct Network {
     /// The ticket to join with, until this site is a member.
     ticket: Option<Ticket>,
     /// By member, the site that has shown to go on for it, until the entries say so.
-    gone_on: BTreeMap<SiteId, SiteId>,
+    successors: BTreeMap<SiteId, SiteId>,
 }
 
 /// A private space that is held here, as programs address it.
@@ -279,7 +279,7 @@ impl Realms {
         ticket: Option<Ticket>,
     ) -> bool {
         let members = Members::new(id, genesis);
-        self.network = Some(Network { id, ticket, gone_on: BTreeMap::new() });
+        self.network = Some(Network { id, ticket, successors: BTreeMap::new() });
         match self.by_id.entry(id) {
             Slot::Occupied(mut held) => {
                 held.get_mut().members = Arc::new(members);
@@ -401,7 +401,7 @@ impl Realms {
         let member = self.members()?.goes_on_for(site, former)?;
         let network = self.network.as_mut()?;
         // Of several that show the word of one member the last counts: there are no more than members.
-        Some(member != site && network.gone_on.insert(member, site) != Some(site))
+        Some(member != site && network.successors.insert(member, site) != Some(site))
     }
 
     /// Who may use the protocols of members with this site: nobody once it was revoked. `None`: no network is known.
@@ -409,11 +409,11 @@ impl Realms {
         let is_revoked = self.revoked_by().is_some();
         let network = self.network.as_mut()?;
         let members = &self.by_id.get(&network.id)?.members;
-        network.gone_on.retain(|member, _| members.get(member).is_some());
+        network.successors.retain(|member, _| members.get(member).is_some());
         Some(if is_revoked {
             BTreeSet::new()
         } else {
-            members.all().keys().chain(network.gone_on.values()).copied().collect()
+            members.all().keys().chain(network.successors.values()).copied().collect()
         })
     }
 }

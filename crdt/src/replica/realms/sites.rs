@@ -89,9 +89,9 @@ impl Realms {
                 role: member.role,
                 connected: is_own || is_connected(site),
                 receipt_ms: receipt.map(|receipt| receipt.time_ms),
-                lacks: if is_own { Some(0) } else { lag.map(|lag| lag.lacks) },
-                lacks_of_ours: if is_own { Some(0) } else { lag.map(|lag| lag.lacks_of_ours) },
-                ahead: if is_own { Some(0) } else { lag.map(|lag| lag.ahead) },
+                lag_entries: if is_own { Some(0) } else { lag.map(|lag| lag.entries) },
+                lag_own_entries: if is_own { Some(0) } else { lag.map(|lag| lag.own_entries) },
+                ahead_entries: if is_own { Some(0) } else { lag.map(|lag| lag.ahead_entries) },
             }
         };
         let mut sites: Vec<_> = members.all().iter().map(site).collect();
@@ -127,8 +127,8 @@ impl Realms {
     pub(in crate::replica) fn only_here(&self, realm: RealmId) -> u64 {
         let sites = self.sites_of(realm, &|_| false);
         let others = sites.iter().filter(|site| site.site != self.own);
-        let lacks = others.filter_map(|site| site.lacks_of_ours).min();
-        lacks.unwrap_or_else(|| self.count(realm.main_space()).own)
+        let lag = others.filter_map(|site| site.lag_own_entries).min();
+        lag.unwrap_or_else(|| self.count(realm.main_space()).own)
     }
 
     /// Which of the other sites of a space hold an entry durably, by their receipts: `Some(false)` where a receipt

@@ -1,27 +1,24 @@
 //! What passes between sites that share a private space.
 //!
 //! Whatever is sent of a space goes to whom this site knows to share it (`Realms::shares`). Of private spaces nothing is gossiped,
-//! since topics show who listens: the sites of one notify each other directly (`inform`). Who was let in hears of it in the
+//! since topics show who listens: the sites of one notify each other directly (`links/notify.rs`). Who was let in hears of it in the
 //! answer to a pull of the network's members, with the proof.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::rounds::Round;
 use super::{Realm, SharedDigest, digest_of, operations_of};
-use crate::format::codec;
-use crate::ids::{RealmId, SiteId, SpaceId};
+use crate::ids::{RealmId, SiteId};
 use crate::log::entry::Entry;
-use crate::membership::{Members, Role, SpaceDocument, check_space_name};
-use crate::protocol::{
-    Gossip, INVITATIONS_BYTES_MAX, Invitation, Request, pack_entries, topic, unpack_entries,
-};
+use crate::membership::{Role, SpaceDocument, check_space_name};
+use crate::protocol::{INVITATIONS_BYTES_MAX, Invitation, pack_entries, unpack_entries};
+use crate::replica::Notice;
 use crate::replica::batch::Batch;
 use crate::replica::batch::decide::SPACES_MAX;
 use crate::replica::context::Context;
 use crate::replica::links::Links;
 use crate::replica::outbox::Outbox;
 use crate::replica::task::Task;
-use crate::replica::{Notice, Output};
 use crate::store::{Store, StoreError};
 
 /// Private spaces of one site's making that another enters: half of those that it can hold, so that no single admin takes up
@@ -82,111 +79,6 @@ impl Links {
             invitations.push(invitation);
         }
         Ok(invitations)
-    }
-
-    /// Spreads something new of a space: by its topic where all members hold it, and else to each connected site of it.
-    pub(in crate::replica) fn inform<S: Store>(
-        &mut self,
-        cx: Context<'_, S>,
-        out: &mut Outbox,
-        space: SpaceId,
-        gossip: &Gossip,
-    ) {
-        let Some(realm) = cx.realms.realm_of(space) else { return };
-        if cx.realms.is_network(realm) {
-            out.push(Output::Publish { topic: topic(realm, space), data: codec::encode(gossip) });
-            return;
-        }
-        let author = match gossip {
-            Gossip::Announce { tip, .. } => Some(tip.author.site),
-            Gossip::Receipt(receipt) => Some(receipt.site),
-            Gossip::Entry(_) | Gossip::Entries(_) | Gossip::News(_) => None,
-        };
-        let peers = self.peers.keys().copied().filter(|site| Some(*site) != author);
-        let sites: Vec<SiteId> = peers.filter(|site| cx.realms.shares(*site, space)).collect();
-        for site in sites {
-            self.inform_site(out, site, space, gossip.clone());
-        }
-    }
-
-    /// Notifies one site: now, or when it has taken in the notification of that space before it.
-    pub(in crate::replica) fn inform_site(
-        &mut self,
-        out: &mut Outbox,
-        to: SiteId,
-        space: SpaceId,
-        gossip: Gossip,
-    ) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        let is_full = peer.is_full();
-        let queue = peer.notifications.entry(space).or_default();
-        if is_full || queue.in_flight.is_some() {
-            // Of several things none is worth more than that there is something.
-            queue.next = Some(if queue.next.is_none() { gossip } else { Gossip::News(space) });
-            return;
-        }
-        self.request_count += 1;
-        let id = self.request_count;
-        queue.in_flight = Some(id);
-        let body = codec::encode(&Request::Notify(gossip));
-        out.push(Output::Request { to, id, body });
-    }
-
-    /// Stops the requests to a site that has left a realm, and withdraws what still waits to be sent to it.
-    fn stop_exchange(&mut self, out: &mut Outbox, with: SiteId, realm: RealmId) {
-        let Some(peer) = self.peers.get_mut(&with) else { return };
-        let mut ended = Vec::new();
-        for space in realm.spaces() {
-            peer.waiting.remove(&space);
-            peer.again.remove(&space);
-            ended.extend(peer.pulls.remove(&space).and_then(|state| Some(state.in_flight?.id)));
-            ended.extend(peer.notifications.remove(&space).and_then(|queue| queue.in_flight));
-        }
-        out.drop_where(|output| {
-            matches!(output, Output::Request { to, id, .. } if *to == with && ended.contains(id))
-        });
-    }
-
-    /// The sites of a private space are others than `before`: asks them for what could not be accepted before. Those who were
-    /// let in or shut out, and are connected, hear that there is something to ask for.
-    pub(in crate::replica) fn meet_sites_of<S: Store>(
-        &mut self,
-        cx: Context<'_, S>,
-        out: &mut Outbox,
-        realm: RealmId,
-        before: &BTreeSet<SiteId>,
-    ) {
-        let Some(network) = cx.realms.network() else { return };
-        let after = cx.realms.members_of(realm).map(Members::sites).unwrap_or_default();
-        let connected: Vec<SiteId> = self.peers.keys().copied().collect();
-        for site in connected {
-            match (before.contains(&site), after.contains(&site)) {
-                (true, true) => self.pull(cx, out, site, realm.main_space()),
-                (false, true) => {
-                    self.pull(cx, out, site, realm.main_space());
-                    self.hint(out, site, network.membership_space());
-                }
-                (true, false) => {
-                    self.stop_exchange(out, site, realm);
-                    self.hint(out, site, realm.membership_space());
-                }
-                (false, false) => {}
-            }
-        }
-    }
-
-    /// Notifies a site that it may find something in a space.
-    fn hint(&mut self, out: &mut Outbox, to: SiteId, space: SpaceId) {
-        self.inform_site(out, to, space, Gossip::News(space));
-    }
-
-    /// Ends the request by which a site was notified: it has taken that in, or could not be reached. `false`: the request
-    /// was another.
-    pub(in crate::replica) fn end_notification(&mut self, to: SiteId, id: u64) -> bool {
-        let peer = self.peers.get_mut(&to);
-        let queues = peer.map(|peer| peer.notifications.values_mut());
-        let queue = queues.and_then(|mut queues| queues.find(|queue| queue.in_flight == Some(id)));
-        queue.is_some_and(|queue| queue.in_flight.take().is_some())
     }
 }
 

@@ -430,7 +430,7 @@ fn lag_is_told_of_the_others_and_this_site_comes_first() {
     land.holds_records(network, 2, 3);
     land.receipt(network, 3);
     let sites = land.realms.sites_of(network, &|at| *at == site(3));
-    let seen: Vec<_> = sites.iter().map(|it| (it.site, it.connected, it.lacks_of_ours)).collect();
+    let seen: Vec<_> = sites.iter().map(|it| (it.site, it.connected, it.lag_own_entries)).collect();
     assert_eq!(seen, [(site(2), true, Some(0)), (site(1), false, None), (site(3), true, Some(3))]);
     assert!(land.realms.sites_of(RealmId([9; 32]), &|_| true).is_empty());
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::records::space_prefix;
 use crate::format::codec;
 use crate::ids::{Author, EntryHash, RealmId, SiteId, SpaceId};
 use crate::log::entry::{Header, Tip};
@@ -259,12 +260,6 @@ fn is_in(
     let key = entry(header.space, log, header.seq);
     let held: Option<EntryRow> = row(tables, "entry row", &key)?;
     Ok(held.is_some_and(|row| row.hash == *hash))
-}
-
-fn space_prefix(kind: u8, space: SpaceId) -> Vec<u8> {
-    let mut key = vec![kind];
-    key.extend_from_slice(&space.0);
-    key
 }
 
 fn entry_key(kind: u8, space: SpaceId, author: Author, seq: u64) -> Vec<u8> {

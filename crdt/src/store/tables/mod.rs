@@ -45,7 +45,7 @@ use serde::de::DeserializeOwned;
 
 use crate::format::codec;
 use crate::store::{Row, StoreError};
-pub use page::{PageRoom, RowPage};
+pub use page::{PageLimits, RowPage};
 
 /// Version of all key and value layouts.
 pub const FORMAT: u32 = 13;
@@ -58,7 +58,21 @@ pub trait ReadTables {
     /// [`StoreError::Tables`] where they cannot be read: rebuild them.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most `limit`.
+    /// Puts rows whose key begins with `prefix`, strictly after key `after`, ascending, into `page`, whose former rows are
+    /// gone: for those who read many and keep none. An empty page is behind the last row; any other may have fewer rows than
+    /// the limits allow.
+    ///
+    /// # Errors
+    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError>;
+
+    /// The same rows, at most `limit`: fewer only where there are no more.
     ///
     /// # Errors
     /// [`StoreError::Tables`] where they cannot be read: rebuild them.
@@ -67,28 +81,11 @@ pub trait ReadTables {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<Row>, StoreError>;
-
-    /// As [`ReadTables::scan`], for those who read many rows and keep none: what `page` held is replaced. An empty one is
-    /// behind the last row; any other may have fewer rows than there is room for.
-    ///
-    /// # Errors
-    /// [`StoreError::Tables`] where they cannot be read: rebuild them.
-    fn scan_page(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        room: PageRoom,
-        page: &mut RowPage,
-    ) -> Result<(), StoreError> {
-        page.clear();
-        for (key, value) in self.scan(prefix, after, room.rows)? {
-            page.push(&key, &value);
-            if page.is_full(room) {
-                break;
-            }
-        }
-        Ok(())
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut page = RowPage::default();
+        let limits = PageLimits { rows: limit, bytes: usize::MAX };
+        self.scan_page(prefix, after, limits, &mut page)?;
+        Ok(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect())
     }
 
     /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most `limit`.
@@ -181,16 +178,16 @@ pub fn walk_by(
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut last = after.map(<[u8]>::to_vec);
-    let mut room = PageRoom { rows: FIRST_ROWS.min(step), bytes: WALK_BYTES };
+    let mut limits = PageLimits { rows: FIRST_ROWS.min(step), bytes: WALK_BYTES };
     let mut page = RowPage::default();
     loop {
-        tables.scan_page(prefix, last.as_deref(), room, &mut page)?;
+        tables.scan_page(prefix, last.as_deref(), limits, &mut page)?;
         for (key, value) in page.iter() {
             if !visit(key, value)? {
                 return Ok(());
             }
         }
-        room.rows = step.min(2 * room.rows);
+        limits.rows = step.min(2 * limits.rows);
         match page.last_key() {
             Some(key) => last = Some(key.to_vec()),
             None => return Ok(()),

@@ -1,11 +1,11 @@
 //! Rows that are read together.
 
-/// How many rows are read together.
+/// How many rows are read together at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageRoom {
-    /// At most so many rows,
+pub struct PageLimits {
+    /// Rows.
     pub rows: usize,
-    /// and at most so many bytes of keys and values: the row that reaches them is still read.
+    /// Bytes of keys and values: the row that reaches them is still read.
     pub bytes: usize,
 }
 
@@ -44,10 +44,25 @@ impl RowPage {
         self.ends.is_empty()
     }
 
-    /// Whether there is room for no more.
+    /// Whether it has as much as the limits allow.
     #[must_use]
-    pub fn is_full(&self, room: PageRoom) -> bool {
-        self.len() >= room.rows || self.bytes.len() >= room.bytes
+    pub fn is_full(&self, limits: PageLimits) -> bool {
+        self.len() >= limits.rows || self.bytes.len() >= limits.bytes
+    }
+
+    /// Puts these rows into it instead of its former ones, as many as the limits allow.
+    pub fn fill<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'r [u8], &'r [u8])>,
+        limits: PageLimits,
+    ) {
+        self.clear();
+        let mut rows = rows.into_iter();
+        while !self.is_full(limits)
+            && let Some((key, value)) = rows.next()
+        {
+            self.push(key, value);
+        }
     }
 
     /// The rows: key and value.

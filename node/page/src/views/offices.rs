@@ -240,8 +240,8 @@ fn ours(
     let Some(unsent) = unsent.filter(|unsent| unsent.count.entries > 0) else {
         return match site.lag_entries {
             Some(0) => html! { (t.all_confirmed) },
-            Some(lacks) => {
-                html! { a href=(why) { (say(t.not_confirmed, &[&shown::counted(t, t.entries_n, lacks)])) } }
+            Some(lag) => {
+                html! { a href=(why) { (say(t.not_confirmed, &[&shown::counted(t, t.entries_n, lag)])) } }
             }
             None => html! { (t.nothing_confirmed) },
         };
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use crate::texts;
 
-    fn site(connected: bool, lacks: Option<u64>, ahead: Option<u64>) -> SiteResponse {
+    fn site(connected: bool, lag: Option<u64>, ahead: Option<u64>) -> SiteResponse {
         SiteResponse {
             site: "a".to_owned(),
             name: "north".to_owned(),
@@ -305,8 +305,8 @@ mod tests {
             connected,
             last_heard: None,
             last_confirmed: None,
-            last_receipt: lacks.map(|_| "2026-11-29T13:02:00.000Z".to_owned()),
-            lag_entries: lacks,
+            last_receipt: lag.map(|_| "2026-11-29T13:02:00.000Z".to_owned()),
+            lag_entries: lag,
             lag_own_entries: None,
             ahead_entries: ahead,
         }

@@ -218,9 +218,9 @@ pub(crate) async fn ready(State(handle): State<Handle>) -> Result<&'static str, 
     match handle.takes_writes().await {
         Ok(true) => Ok("ready"),
         Ok(false) => Err(ApiError::new(Code::NotReady, "the node refuses writes now")
-            .hint("`branchline status` tells why")),
+            .hint("`branchline status` shows why")),
         Err(_) => Err(ApiError::new(Code::NotReady, "the node does not work")
-            .hint("its log tells why; start it again with `branchline run`")),
+            .hint("its log says why; start it again with `branchline run`")),
     }
 }
 
@@ -294,7 +294,7 @@ async fn findings(handle: &Handle, room: &DiskRoom) -> Vec<Finding> {
 /// That what other sites write waits for room.
 fn held_back(room: &DiskRoom) -> Option<Finding> {
     let what = format!(
-        "what other sites write is not taken in, and comes by itself once there is room: {}",
+        "what other sites write is not accepted for now, and will arrive by itself once there is space: {}",
         room.held_back()?
     );
     let hint = "make room on that disk; `branchline members` shows how much each site added, and `branchline revoke SITE` shuts out one that fills it; `disk_reserve_own_mib` is how much room is kept";
@@ -320,9 +320,9 @@ impl SiteResponse {
             last_heard: heard.and_then(|at| rfc3339(at.any_ms)),
             last_confirmed: heard.and_then(|at| rfc3339(at.receipt_ms?)),
             last_receipt: status.receipt_ms.and_then(rfc3339),
-            lag_entries: status.lacks,
-            lag_own_entries: status.lacks_of_ours,
-            ahead_entries: status.ahead,
+            lag_entries: status.lag_entries,
+            lag_own_entries: status.lag_own_entries,
+            ahead_entries: status.ahead_entries,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use super::block::Plain;
 use super::folder::guarded;
+use super::items::{self, Sum};
 use super::read::Blocks;
-use super::rows::{self, Sum};
 use super::run::Run;
 use super::{Tables, TablesShared, failed};
 use branchline_crdt::store::StoreError;
@@ -55,7 +55,7 @@ impl Tables {
             Ok(unsound) => {
                 // Those of which nothing was named lack an item, or have one too many.
                 for run in unsound.into_iter().filter(|run| !named.contains(run)) {
-                    verified.is_bad(rows::run_key(run));
+                    verified.is_bad(items::run_key(run));
                 }
             }
             Err(error) => verified.failed = Some(error.to_string()),
@@ -75,8 +75,8 @@ impl TablesVerified {
 
 /// How many rows an item has, all of them read with their chunks; `None` if it is not what was stored.
 fn rows_of(blocks: &Blocks, run: &Run, key: &sled::IVec, value: &sled::IVec) -> Option<u64> {
-    let bytes = rows::decode(key, value)?;
-    if !rows::is_block(key) {
+    let bytes = items::decode(key, value)?;
+    if !items::is_block(key) {
         return Some(0);
     }
     let plain = Plain::read(bytes)?;
@@ -107,14 +107,14 @@ impl TablesShared {
         let mut unsound = Vec::new();
         for run in runs {
             let number = run.head.number;
-            let (mut sum, mut from) = (Sum::default(), Bound::Included(rows::run_key(number)));
+            let (mut sum, mut from) = (Sum::default(), Bound::Included(items::run_key(number)));
             loop {
                 // Those who write have a turn between two pages.
                 let state = self.state();
                 let blocks = &state.open_ref()?.blocks;
                 let page = guarded(|| {
                     let items = blocks.db.range((from, Bound::Unbounded));
-                    let is_of_run = |key: &sled::IVec| rows::run_of(key) == Some(number);
+                    let is_of_run = |key: &sled::IVec| items::run_of(key) == Some(number);
                     let items = items
                         .take_while(|item| item.as_ref().map_or(true, |(key, _)| is_of_run(key)));
                     items.take(PAGE_ITEMS).collect::<sled::Result<Vec<_>>>()

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::TablesOptions;
-use super::rows::{self, FORMAT, FORMAT_KEY};
+use super::items::{self, FORMAT, FORMAT_KEY};
 use crate::storage::disk::{create_dir_private, create_private, sync_dir};
 
 /// Name of sled's folder in the data folder.
@@ -338,11 +338,11 @@ fn check_format(db: &sled::Db) -> Result<(), SledFailure> {
     let wrong = |text: String| SledFailure::Error(sled::Error::Unsupported(text));
     match guarded(|| db.get(FORMAT_KEY))? {
         None if guarded(|| db.first())?.is_none() => {
-            let value = rows::encode(FORMAT_KEY, FORMAT);
+            let value = items::encode(FORMAT_KEY, FORMAT);
             guarded(|| db.insert(FORMAT_KEY, value)).map(|_| ())
         }
         None => Err(wrong("the tables have no format row".to_owned())),
-        Some(value) => match rows::decode(FORMAT_KEY, &value) {
+        Some(value) => match items::decode(FORMAT_KEY, &value) {
             Some(found) if found == FORMAT => Ok(()),
             Some(found) => {
                 let (found, expected) = (found.escape_ascii(), FORMAT.escape_ascii());

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::folder::guarded;
-use super::rows::{self, MANIFEST_KEY};
+use super::items::{self, MANIFEST_KEY};
 use super::run::RunHead;
 use super::{bad_row, failed};
 use branchline_crdt::format::codec;
@@ -27,14 +27,14 @@ impl Manifest {
         let Some(stored) = guarded(|| db.get(MANIFEST_KEY)).map_err(failed)? else {
             return Ok(Self::default());
         };
-        let bytes = rows::decode(MANIFEST_KEY, &stored);
+        let bytes = items::decode(MANIFEST_KEY, &stored);
         let manifest = bytes.and_then(|bytes| codec::decode("manifest", bytes).ok());
         manifest.ok_or_else(|| bad_row(MANIFEST_KEY))
     }
 
     /// Stores it with what else `batch` changes.
     pub(super) fn store(&self, batch: &mut sled::Batch) {
-        batch.insert(MANIFEST_KEY, rows::encode(MANIFEST_KEY, &codec::encode(self)));
+        batch.insert(MANIFEST_KEY, items::encode(MANIFEST_KEY, &codec::encode(self)));
     }
 
     /// Whether run `number` is one of its runs.

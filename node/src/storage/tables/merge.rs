@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{BLOCK_BYTES, Held};
+use super::items;
 use super::read::Blocks;
-use super::rows;
 use super::run::{Run, RunHead};
 use super::walk::{Cursor, Way, next_of, pass};
 use super::writer::RunWriter;
@@ -140,7 +140,7 @@ impl Merge {
         let cursor = &mut self.cursors[number];
         let Some((block, plain)) = cursor.whole_block() else { return Ok(0) };
         let bytes = plain.bytes();
-        let stored = blocks.stored(&rows::block_key(cursor.run.head.number, block))?;
+        let stored = blocks.stored(&items::block_key(cursor.run.head.number, block))?;
         self.writer.copy_block(plain, &stored)?;
         if !cursor.leave_block(blocks)? {
             self.cursors.remove(number);

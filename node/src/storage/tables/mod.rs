@@ -57,13 +57,13 @@
 mod block;
 mod check;
 mod folder;
+mod items;
 mod manifest;
-mod memory;
+mod memtable;
 mod merge;
 mod moment;
 mod open;
 mod read;
-mod rows;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -76,13 +76,13 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-use branchline_crdt::store::tables::{PageRoom, RowPage};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage};
 use branchline_crdt::store::{Position, Row, RowWrite, StoreError};
 pub use check::{BAD_BLOCKS_NAMED_MAX, TablesVerified};
 use folder::{Found, TablesFolder, guarded, let_go};
 pub use folder::{SetAside, TablesOpenError};
 use manifest::Manifest;
-use memory::Memory;
+use memtable::Memtable;
 pub use moment::TablesSnapshot;
 use open::Open;
 use read::Blocks;
@@ -189,56 +189,6 @@ impl Tables {
         self.shared().set_aside(reason)
     }
 
-    /// The value of row `key`.
-    ///
-    /// # Errors
-    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared().state().open_ref()?.get(key)
-    }
-
-    /// Rows whose key begins with `prefix`, strictly after key `after`, ascending, at most
-    /// `limit`: one state of the tables.
-    ///
-    /// # Errors
-    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
-    pub fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.shared().state().open_ref()?.scan(prefix, after, limit)
-    }
-
-    /// As [`Tables::scan`], into `page`: see [`branchline_crdt::store::tables::ReadTables::scan_page`].
-    ///
-    /// # Errors
-    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
-    pub fn scan_page(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        room: PageRoom,
-        page: &mut RowPage,
-    ) -> Result<(), StoreError> {
-        self.shared().state().open_ref()?.scan_page(prefix, after, room, page)
-    }
-
-    /// Rows whose key begins with `prefix`, strictly before key `before`, descending, at most
-    /// `limit`: one state of the tables.
-    ///
-    /// # Errors
-    /// [`StoreError::Tables`] where they are damaged or the disk fails: rebuild them.
-    pub fn scan_back(
-        &self,
-        prefix: &[u8],
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.shared().state().open_ref()?.scan_back(prefix, before, limit)
-    }
-
     /// The tables as they are, if nobody is writing them.
     pub fn moment(&self) -> Option<TablesSnapshot<'_>> {
         match self.shared().state.try_read() {
@@ -325,6 +275,32 @@ impl Tables {
 
     fn shared(&self) -> &TablesShared {
         &self.handle.shared
+    }
+}
+
+/// Each call sees one state of the tables.
+impl ReadTables for Tables {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared().state().open_ref()?.get(key)
+    }
+
+    fn scan_page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limits: PageLimits,
+        page: &mut RowPage,
+    ) -> Result<(), StoreError> {
+        self.shared().state().open_ref()?.scan_page(prefix, after, limits, page)
+    }
+
+    fn scan_back(
+        &self,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.shared().state().open_ref()?.scan_back(prefix, before, limit)
     }
 }
 
@@ -417,7 +393,7 @@ impl TablesState {
             manifest: Manifest::default(),
             runs: Vec::new(),
             applied: None,
-            memory: Memory::default(),
+            memory: Memtable::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::RwLockReadGuard;
 
 use super::TablesState;
-use branchline_crdt::store::tables::{PageRoom, ReadTables, RowPage};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage};
 use branchline_crdt::store::{Row, StoreError};
 
 /// One state of the tables. Anyone who writes waits until it is dropped.
@@ -16,23 +16,14 @@ impl ReadTables for TablesSnapshot<'_> {
         self.state.open_ref()?.get(key)
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.state.open_ref()?.scan(prefix, after, limit)
-    }
-
     fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        room: PageRoom,
+        limits: PageLimits,
         page: &mut RowPage,
     ) -> Result<(), StoreError> {
-        self.state.open_ref()?.scan_page(prefix, after, room, page)
+        self.state.open_ref()?.scan_page(prefix, after, limits, page)
     }
 
     fn scan_back(

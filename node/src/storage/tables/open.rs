@@ -4,11 +4,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::manifest::Manifest;
-use super::memory::Memory;
+use super::memtable::Memtable;
 use super::read::Blocks;
 use super::run::Run;
 use super::walk;
-use branchline_crdt::store::tables::{PageRoom, RowPage, scan_back_from, scan_from};
+use branchline_crdt::store::tables::{PageLimits, RowPage, scan_back_from, scan_from};
 use branchline_crdt::store::{Position, Row, StoreError};
 
 /// Tables that serve.
@@ -20,7 +20,7 @@ pub(super) struct Open {
     pub(super) runs: Vec<Arc<Run>>,
     /// How far into the journal the tables have come.
     pub(super) applied: Option<Position>,
-    pub(super) memory: Memory,
+    pub(super) memory: Memtable,
 }
 
 impl Open {
@@ -31,36 +31,24 @@ impl Open {
         }
     }
 
-    pub(super) fn scan(
-        &self,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut page = RowPage::default();
-        let room = PageRoom { rows: limit, bytes: usize::MAX };
-        self.scan_page(prefix, after, room, &mut page)?;
-        Ok(page.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect())
-    }
-
-    /// As many rows as there are, or as there is room for.
+    /// As many rows as there are, or as the limits allow.
     pub(super) fn scan_page(
         &self,
         prefix: &[u8],
         after: Option<&[u8]>,
-        room: PageRoom,
+        limits: PageLimits,
         page: &mut RowPage,
     ) -> Result<(), StoreError> {
         page.clear();
         let mut from = scan_from(prefix, after).map(<[u8]>::to_vec);
-        while !page.is_full(room) {
+        while !page.is_full(limits) {
             let start = from.as_ref().map(Vec::as_slice);
             let mut kept = std::mem::take(page);
             // Nearly always nothing is kept yet, and nothing is over what is stored: then this is the page.
             let mut stored =
                 if kept.is_empty() { std::mem::take(&mut kept) } else { RowPage::default() };
-            walk::scan(&self.blocks, &self.runs, prefix, start, room, &mut stored)?;
-            let last = stored.last_key().filter(|_| stored.is_full(room)).map(<[u8]>::to_vec);
+            walk::scan(&self.blocks, &self.runs, prefix, start, limits, &mut stored)?;
+            let last = stored.last_key().filter(|_| stored.is_full(limits)).map(<[u8]>::to_vec);
             let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
             *page = if kept.is_empty() && !self.memory.has_any(prefix, start, end) {
                 stored
@@ -70,7 +58,7 @@ impl Open {
                     if let Some(value) = value {
                         kept.push(key, value);
                     }
-                    if kept.is_full(room) {
+                    if kept.is_full(limits) {
                         break;
                     }
                 }

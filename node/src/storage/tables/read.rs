@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use super::block::{Held, Plain};
 use super::folder::guarded;
 use super::run::{self, Run};
-use super::{bad_row, failed, rows};
+use super::{bad_row, failed, items};
 use branchline_crdt::store::StoreError;
 
 /// What is reckoned for a block in memory when it is not known better.
@@ -54,9 +54,9 @@ impl Blocks {
 
     /// A block that nobody is expected to ask for again.
     pub(super) fn read(&self, run: &Run, block: u32) -> Result<Arc<Plain>, StoreError> {
-        let stored_key = rows::block_key(run.head.number, block);
+        let stored_key = items::block_key(run.head.number, block);
         let stored = guarded(|| self.db.get(&stored_key)).map_err(failed)?;
-        let stored = stored.as_deref().and_then(|stored| rows::decode(&stored_key, stored));
+        let stored = stored.as_deref().and_then(|stored| items::decode(&stored_key, stored));
         let plain = stored.and_then(Plain::read);
         let plain = plain.filter(|plain| plain.row(0).map(|(key, _)| key) == run.start(block));
         plain.map(Arc::new).ok_or_else(|| bad_row(&stored_key))
@@ -65,7 +65,7 @@ impl Blocks {
     /// The bytes of an item that has to be there.
     pub(super) fn stored(&self, stored_key: &[u8]) -> Result<Vec<u8>, StoreError> {
         let stored = guarded(|| self.db.get(stored_key)).map_err(failed)?;
-        let bytes = stored.as_deref().and_then(|stored| rows::decode(stored_key, stored));
+        let bytes = stored.as_deref().and_then(|stored| items::decode(stored_key, stored));
         bytes.map(<[u8]>::to_vec).ok_or_else(|| bad_row(stored_key))
     }
 
@@ -78,14 +78,14 @@ impl Blocks {
         };
         let mut value =
             Vec::with_capacity(usize::try_from(long.len).unwrap_or(0).min(CAPACITY_MAX));
-        for chunk in 0..rows::chunk_count(long.len) {
-            let stored_key = rows::chunk_key(run.head.number, long.number, chunk);
+        for chunk in 0..items::chunk_count(long.len) {
+            let stored_key = items::chunk_key(run.head.number, long.number, chunk);
             value.extend_from_slice(&self.stored(&stored_key)?);
         }
         if value.len() as u64 == long.len {
             Ok(Some(value))
         } else {
-            Err(bad_row(&rows::chunk_key(run.head.number, long.number, 0)))
+            Err(bad_row(&items::chunk_key(run.head.number, long.number, 0)))
         }
     }
 

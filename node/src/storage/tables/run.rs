@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use super::folder::guarded;
-use super::rows::{self, CHUNK_BYTES, Sum};
+use super::items::{self, CHUNK_BYTES, Sum};
 use super::{bad_row, failed};
 use branchline_crdt::store::StoreError;
 
@@ -79,13 +79,13 @@ impl Run {
     pub(super) fn load(db: &sled::Db, head: RunHead) -> Result<Self, StoreError> {
         let mut packed = Vec::new();
         for piece in 0..head.index_pieces {
-            let stored_key = rows::index_key(head.number, piece);
+            let stored_key = items::index_key(head.number, piece);
             let stored = guarded(|| db.get(&stored_key)).map_err(failed)?;
-            let piece = stored.as_deref().and_then(|stored| rows::decode(&stored_key, stored));
+            let piece = stored.as_deref().and_then(|stored| items::decode(&stored_key, stored));
             packed.extend_from_slice(piece.ok_or_else(|| bad_row(&stored_key))?);
         }
         let index = Index::unpack(&packed, head.index_bytes);
-        Ok(Self { head, index: index.ok_or_else(|| bad_row(&rows::run_key(head.number)))? })
+        Ok(Self { head, index: index.ok_or_else(|| bad_row(&items::run_key(head.number)))? })
     }
 
     /// How many blocks there are.

@@ -8,7 +8,7 @@ use super::folder::guarded;
 use super::merge::{Merge, Stepped, to_merge};
 use super::read::Blocks;
 use super::run::Run;
-use super::{TablesShared, failed, rows};
+use super::{TablesShared, failed, items};
 use crate::storage::disk::free_bytes;
 use branchline_crdt::store::StoreError;
 
@@ -148,13 +148,13 @@ impl TablesShared {
     pub(super) fn remove_strays(&self) -> Result<(), StoreError> {
         let state = self.state();
         let open = state.open_ref()?;
-        let mut from = rows::run_key(0);
+        let mut from = items::run_key(0);
         while let Some(run) = next_run(&open.blocks.db, &from)? {
             if !open.manifest.has(run) {
                 while remove_items(&open.blocks.db, run)? == REMOVED_ITEMS {}
             }
             let Some(next) = run.checked_add(1) else { break };
-            from = rows::run_key(next);
+            from = items::run_key(next);
         }
         Ok(())
     }
@@ -164,13 +164,13 @@ impl TablesShared {
 fn next_run(db: &sled::Db, from: &[u8]) -> Result<Option<u64>, StoreError> {
     let range = (Bound::Included(from), Bound::Unbounded);
     let found = guarded(|| db.range::<&[u8], _>(range).next().transpose()).map_err(failed)?;
-    Ok(found.and_then(|(key, _)| rows::run_of(&key)))
+    Ok(found.and_then(|(key, _)| items::run_of(&key)))
 }
 
 /// Removes some of a run's items; returns how many.
 fn remove_items(db: &sled::Db, run: u64) -> Result<usize, StoreError> {
     let keys = guarded(|| {
-        let keys = db.scan_prefix(rows::run_key(run)).keys();
+        let keys = db.scan_prefix(items::run_key(run)).keys();
         keys.take(REMOVED_ITEMS).collect::<sled::Result<Vec<_>>>()
     });
     let keys = keys.map_err(failed)?;

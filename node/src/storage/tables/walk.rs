@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::block::{Held, Plain};
 use super::read::Blocks;
 use super::run::Run;
-use branchline_crdt::store::tables::{PageRoom, RowPage, behind};
+use branchline_crdt::store::tables::{PageLimits, RowPage, behind};
 use branchline_crdt::store::{Row, StoreError};
 
 /// Which way.
@@ -130,14 +130,14 @@ impl Cursor {
         Ok(self.key().starts_with(prefix))
     }
 
-    /// Takes the rows of the block that come before `end`, ascending, as far as there is room for them, and goes on to the
+    /// Takes the rows of the block that come before `end`, ascending, as far as the limits allow, and goes on to the
     /// next; false if there is none.
     fn take(
         &mut self,
         blocks: &Blocks,
         prefix: &[u8],
         end: Option<&[u8]>,
-        room: PageRoom,
+        limits: PageLimits,
         page: &mut RowPage,
     ) -> Result<bool, StoreError> {
         let rows_end = end.map_or(self.plain.len(), |end| self.plain.len_before(end));
@@ -152,7 +152,7 @@ impl Cursor {
                 }
             }
             self.row += 1;
-            if page.is_full(room) {
+            if page.is_full(limits) {
                 break;
             }
         }
@@ -225,13 +225,13 @@ pub(super) fn pass(
     Ok(())
 }
 
-/// Rows whose keys begin with `prefix`, ascending from `from` on, as many as `page` has room for.
+/// Rows whose keys begin with `prefix`, ascending from `from` on, as many as the limits allow.
 pub(super) fn scan(
     blocks: &Blocks,
     runs: &[Arc<Run>],
     prefix: &[u8],
     from: Bound<&[u8]>,
-    room: PageRoom,
+    limits: PageLimits,
     page: &mut RowPage,
 ) -> Result<(), StoreError> {
     let mut cursors = Vec::with_capacity(runs.len());
@@ -241,7 +241,7 @@ pub(super) fn scan(
     let behind = behind(prefix);
     // How far no other run has a row.
     let mut end: Vec<u8> = Vec::new();
-    while !page.is_full(room)
+    while !page.is_full(limits)
         && let Some((next, second)) = next_of(&cursors, Way::Up)
     {
         let cursor = &cursors[next];
@@ -261,7 +261,7 @@ pub(super) fn scan(
             end.extend_from_slice(key);
             end.as_slice()
         });
-        if !cursors[next].take(blocks, prefix, end, room, page)? {
+        if !cursors[next].take(blocks, prefix, end, limits, page)? {
             cursors.remove(next);
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::block::{self, BLOCK_BYTES, Held, Long, Plain};
 use super::failed;
-use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX};
+use super::items::{self, CHUNK_BYTES, INLINE_BYTES_MAX};
 use super::run::{self, Index, Run, RunHead};
 use branchline_crdt::store::StoreError;
 
@@ -70,7 +70,7 @@ impl RunWriter {
         self.end_block()?;
         let pieces = self.index.pack(&mut self.head).ok_or_else(too_long)?;
         for (number, piece) in (0..).zip(&pieces) {
-            self.put(rows::index_key(self.head.number, number), piece);
+            self.put(items::index_key(self.head.number, number), piece);
         }
         Ok((self.batch, Run::new(self.head, self.index)))
     }
@@ -95,7 +95,7 @@ impl RunWriter {
 
     fn put_block(&mut self, first: &[u8], packed: &[u8]) -> Result<(), StoreError> {
         let number = self.index.add_block(first).ok_or_else(too_long)?;
-        self.put(rows::block_key(self.head.number, number), packed);
+        self.put(items::block_key(self.head.number, number), packed);
         Ok(())
     }
 
@@ -103,13 +103,13 @@ impl RunWriter {
         let number = self.long_values;
         self.long_values += 1;
         for (chunk, bytes) in (0..).zip(value.chunks(CHUNK_BYTES)) {
-            self.put(rows::chunk_key(self.head.number, number, chunk), bytes);
+            self.put(items::chunk_key(self.head.number, number, chunk), bytes);
         }
         Long { len: value.len() as u64, number }
     }
 
     fn put(&mut self, stored_key: Vec<u8>, bytes: &[u8]) {
-        let value = rows::encode(&stored_key, bytes);
+        let value = items::encode(&stored_key, bytes);
         self.head.sum.add(&stored_key, &value);
         self.head.bytes += value.len() as u64;
         self.batch.insert(stored_key, value);

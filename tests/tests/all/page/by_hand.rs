@@ -98,7 +98,7 @@ fn a_ticket_that_the_page_shows_lets_an_office_in() {
     browser.go(&format!("{}/network", base(&link)));
     browser.shows("3 members");
     browser.press("form[action='/network/tickets'] button");
-    browser.shows("It lets one office in as writer");
+    browser.shows("It lets one office join as writer");
     browser.go(&format!("{}/network", base(&link)));
     browser.press("form[action='/network/tickets/withdraw'] button");
     browser.shows("The ticket is withdrawn");

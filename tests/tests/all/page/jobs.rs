@@ -186,7 +186,7 @@ fn of_a_sink(scene: &Connected, browser: &Browser) {
     browser.shows("1 is tried again");
     browser.shows("Nothing set aside");
     browser.press("form[action='/jobs/sink/erp/run'] button");
-    browser.shows("erp: the run is taken");
+    browser.shows("erp: the run is accepted");
     browser.press("form[action='/jobs/sink/erp/pause'] button");
     browser.shows("erp rests");
     browser.press("form[action='/jobs/sink/erp/resume'] button");
@@ -221,7 +221,7 @@ fn of_a_bridge(scene: &Connected, browser: &Browser) {
 fn of_a_source(browser: &Browser) {
     browser.press("h2 a[href='/jobs/source/crm']");
     browser.press("form[action='/jobs/source/crm/dry-run'] button");
-    browser.shows("crm: the run is taken");
+    browser.shows("crm: the run is accepted");
     browser.press("form[action='/jobs/source/crm/run'] button");
     browser.shows("completed");
     browser.press("dl a[href='/records/accounts']");

@@ -52,7 +52,7 @@ async fn ask(context: &Context, command: BridgeCommand) -> Result<(), CliError> 
                 0 => String::new(),
                 number => format!(", and compares {}", counted(number, "table")),
             };
-            let said = format!("bridge {name} goes on{compared}");
+            let said = format!("bridge {name} is running again{compared}");
             say(context, &answer, said)
         }
         BridgeCommand::Resync { name, table, from, yes } => {
@@ -100,7 +100,7 @@ async fn resync(
         }
     };
     let question = format!("Of {of} of bridge {name}, {kept} hold: {lost}. Is that meant?");
-    output::demand_yes(yes, question)?;
+    output::require_yes(yes, question)?;
     let request = ResyncRequest { table, from: from.as_str().to_owned() };
     let answer: ResyncingResponse =
         context.client.post_patiently(&path(name, "/resync"), &request).await?;
@@ -114,7 +114,7 @@ async fn remove(context: &Context, name: &str, yes: bool) -> Result<(), CliError
     let question = format!(
         "Triggers and tables of bridge {name} are removed from its database, and changes are noted no more. Is that meant?"
     );
-    output::demand_yes(yes, question)?;
+    output::require_yes(yes, question)?;
     let answer: BridgeRemovedResponse =
         context.client.post_patiently(&path(name, "/remove"), &json!({})).await?;
     let tables = answer.removed.join(", ");

@@ -59,7 +59,7 @@ pub(crate) async fn ask(context: &Context, command: SinkCommand) -> Result<(), C
         SinkCommand::Resume { name } => {
             let answer: SinkPausedResponse =
                 context.client.post(&path(&name, "/resume"), &json!({})).await?;
-            say(context, &answer, format!("sink {name} goes on"))
+            say(context, &answer, format!("sink {name} is running again"))
         }
         SinkCommand::Requeue { name, ids, all: _, since, until } => {
             let asked = ids.len() as u64;
@@ -83,7 +83,7 @@ async fn takeover(context: &Context, name: &str, yes: bool) -> Result<(), CliErr
     let question = format!(
         "This site runs sink {name} from now on. A site that ran it stops when it hears of that, and until then both push. Is that meant?"
     );
-    output::demand_yes(yes, question)?;
+    output::require_yes(yes, question)?;
     let answer: SinkTakenResponse =
         context.client.post(&path(name, "/takeover"), &json!({})).await?;
     say(context, &answer, format!("this site runs sink {name}, term {}", answer.term))?;

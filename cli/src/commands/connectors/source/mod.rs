@@ -45,14 +45,14 @@ pub(crate) async fn ask(context: &Context, command: SourceCommand) -> Result<(),
         SourceCommand::Resume { name } => {
             let answer: SourcePaused =
                 context.client.post(&path(&name, "/resume"), &json!({})).await?;
-            say(context, &answer, format!("source {name} goes on"))
+            say(context, &answer, format!("source {name} is running again"))
         }
         SourceCommand::Errors { name } => errors(context, &name).await,
         SourceCommand::Takeover { name, yes } => {
             let question = format!(
                 "This site runs source {name} from now on, and the site that ran it stops when it hears of it. Is that meant?"
             );
-            output::demand_yes(yes, question)?;
+            output::require_yes(yes, question)?;
             let answer: SourceTenureResponse =
                 context.client.post(&path(&name, "/takeover"), &json!({})).await?;
             say(context, &answer, format!("this site runs source {name}, term {}", answer.term))

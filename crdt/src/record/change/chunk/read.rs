@@ -29,7 +29,7 @@ fn read_columns<'a>(input: &mut LebReader<'a>) -> Result<[&'a [u8]; 12], LayoutF
         let at = next + at.ok_or(LayoutFault::Column { found })?;
         if let Some(length) = lengths.get_mut(at) {
             *length = input.unsigned()?;
-            input.demand_canonical(*length > 0)?;
+            input.require_canonical(*length > 0)?;
         }
         next = at + 1;
     }
@@ -83,7 +83,7 @@ pub(super) fn read_operations(
     ] = read_columns(input)?;
     let (own, others) = actors.split_first().ok_or(LayoutFault::NoOperations)?;
     let is_in_order = others.is_sorted_by(|a, b| a < b) && !others.contains(own);
-    input.demand_canonical(is_in_order)?;
+    input.require_canonical(is_in_order)?;
     let mut columns = ReadColumns {
         actors,
         is_named: vec![false; others.len()],
@@ -231,7 +231,7 @@ impl<'a> ReadColumns<'a> {
         self.key_name.end()?;
         self.insert.end()?;
         self.pred_counter.end()?;
-        self.value.demand_canonical(self.value.is_empty())?;
-        self.value.demand_canonical(self.is_named.iter().all(|is_named| *is_named))
+        self.value.require_canonical(self.value.is_empty())?;
+        self.value.require_canonical(self.is_named.iter().all(|is_named| *is_named))
     }
 }

@@ -79,7 +79,7 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
     pub(super) fn next(&mut self) -> Result<Option<T>, LayoutFault> {
         if self.left == 0 {
             if self.input.is_empty() {
-                self.input.demand_canonical(self.run.is_none())?;
+                self.input.require_canonical(self.run.is_none())?;
                 return Ok(None);
             }
             self.begin_run()?;
@@ -89,7 +89,7 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
             Some(Run::Of(value)) => Ok(Some(value)),
             Some(Run::Literal) => {
                 let value = T::read(&mut self.input)?;
-                self.input.demand_canonical(self.last != Some(value))?;
+                self.input.require_canonical(self.last != Some(value))?;
                 self.last = Some(value);
                 Ok(Some(value))
             }
@@ -116,13 +116,13 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
         };
         self.has_values |= !matches!(run, Run::Nothing);
         self.run = Some(run);
-        self.input.demand_canonical(is_canonical)
+        self.input.require_canonical(is_canonical)
     }
 
     /// Demands that the rows were all that the column states.
     pub(super) fn end(&self) -> Result<(), LayoutFault> {
         let is_empty = self.run.is_none();
-        self.input.demand_canonical(self.is_done() && (is_empty || self.has_values))
+        self.input.require_canonical(self.is_done() && (is_empty || self.has_values))
     }
 }
 
@@ -166,9 +166,9 @@ impl<'a> Booleans<'a> {
 
     pub(super) fn next(&mut self) -> Result<bool, LayoutFault> {
         while self.left == 0 {
-            self.input.demand_canonical(!self.input.is_empty())?;
+            self.input.require_canonical(!self.input.is_empty())?;
             self.left = self.input.unsigned()?;
-            self.input.demand_canonical(self.left > 0 || self.value.is_none())?;
+            self.input.require_canonical(self.left > 0 || self.value.is_none())?;
             self.value = Some(self.value == Some(false));
         }
         self.left -= 1;
@@ -177,7 +177,7 @@ impl<'a> Booleans<'a> {
 
     /// Demands that the rows were all that the column states.
     pub(super) fn end(&self) -> Result<(), LayoutFault> {
-        self.input.demand_canonical(self.left == 0 && self.input.is_empty())
+        self.input.require_canonical(self.left == 0 && self.input.is_empty())
     }
 }
 

@@ -11,7 +11,7 @@ use super::answers::{
     SinkJobResponse, SinkPausedResponse, SinkRequeueRequest, SinkRequeuedResponse, SinkRunRequest,
     SinkTakenResponse, SinkVerifyRequest,
 };
-use super::{ask, config, demand_run, wrong};
+use super::{ask, config, require_run, wrong};
 use crate::sink::sinks::HTTP;
 use crate::sink::weaviate::WEAVIATE;
 use crate::sink::worker::{Requeue, RunOrder, RunPart, SinkCommand};
@@ -54,7 +54,7 @@ pub(super) async fn verify(
     JsonBody(request): JsonBody<SinkVerifyRequest>,
 ) -> Result<Json<SinkJobResponse>, ApiError> {
     let config = config(&inner, &name)?;
-    demand_run(&inner)?;
+    require_run(&inner)?;
     if config.kind == WEAVIATE || (config.kind == HTTP && config.read.is_none()) {
         let message = format!("the objects of sink {name} cannot be read back");
         let hint = "[sink.read] in branchline.toml says how, for sinks of kind \"http\"";
@@ -86,7 +86,7 @@ pub(super) async fn pause(
     path = "/v1/sinks/{name}/resume",
     operation_id = "resume_sink",
     params(("name" = String, Path, description = "The sink.")),
-    responses((status = OK, description = "It goes on.", body = SinkPausedResponse)),
+    responses((status = OK, description = "It is running again.", body = SinkPausedResponse)),
 )]
 pub(super) async fn resume(
     State(inner): State<ApiShared>,

@@ -51,7 +51,7 @@ fn config(inner: &ApiShared, name: &str) -> Result<SinkConfig, ApiError> {
 }
 
 /// Refuses what needs sinks at work, where no node runs.
-fn demand_run(inner: &ApiShared) -> Result<(), ApiError> {
+fn require_run(inner: &ApiShared) -> Result<(), ApiError> {
     if inner.runs() {
         return Ok(());
     }
@@ -66,7 +66,7 @@ async fn ask<T: DeserializeOwned>(
     command: SinkCommand,
 ) -> Result<T, ApiError> {
     config(inner, name)?;
-    demand_run(inner)?;
+    require_run(inner)?;
     let answer: Value = match inner.sinks.ask(name, command).await {
         Some(answer) => answer.map_err(|error| wrong(&error))?,
         None => {

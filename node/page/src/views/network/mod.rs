@@ -197,15 +197,15 @@ fn traffic(t: &Texts, hours: &[TrafficResponse], clock: &Clock) -> Markup {
 
 /// What a site has not confirmed leads to its list.
 fn not_confirmed(t: &Texts, site: Option<&SiteResponse>, unsent: Option<&UnsentSite>) -> Markup {
-    let Some((site, lacks)) = site.and_then(|site| Some((site, site.lag_entries?))) else {
+    let Some((site, lag)) = site.and_then(|site| Some((site, site.lag_entries?))) else {
         return html! { span.none { (t.not_known) } };
     };
-    if lacks == 0 {
+    if lag == 0 {
         return html! { "0" };
     }
     let bytes = unsent.map(|unsent| &unsent.count).filter(|count| !count.has_more_records);
     html! {
-        a href=(format!("/why?site={}", encoded(&site.name))) { (shown::counted(t, t.entries_n, lacks)) }
+        a href=(format!("/why?site={}", encoded(&site.name))) { (shown::counted(t, t.entries_n, lag)) }
         @if let Some(count) = bytes { ", " (shown::bytes(count.bytes)) }
     }
 }

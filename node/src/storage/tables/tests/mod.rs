@@ -13,8 +13,9 @@ use tempfile::TempDir;
 
 use model::{Model, assert_like, change};
 
-use super::rows::{self, CHUNK_BYTES, INLINE_BYTES_MAX};
+use super::items::{self, CHUNK_BYTES, INLINE_BYTES_MAX};
 use super::{Tables, TablesOptions, TablesState};
+use branchline_crdt::store::tables::ReadTables;
 use branchline_crdt::store::{Position, StoreError};
 
 fn open(dir: &Path) -> Tables {
@@ -51,7 +52,7 @@ fn stored_items(tables: &Tables) -> usize {
 fn newest_block(tables: &Tables) -> Vec<u8> {
     tables.flush().unwrap();
     match &*tables.shared().state() {
-        TablesState::Open(open) => rows::block_key(open.runs[0].head.number, 0),
+        TablesState::Open(open) => items::block_key(open.runs[0].head.number, 0),
         TablesState::Failed { reason, .. } => panic!("{reason}"),
     }
 }
@@ -328,8 +329,8 @@ fn a_value_that_is_not_what_was_stored_is_an_error() {
     put(&tables, "c", bytes(10));
     put(&tables, "m", bytes(10));
     let block = newest_block(&tables);
-    let run = rows::run_of(&block).unwrap();
-    beneath(&tables, |db| db.remove(rows::chunk_key(run, 0, 1)).unwrap());
+    let run = items::run_of(&block).unwrap();
+    beneath(&tables, |db| db.remove(items::chunk_key(run, 0, 1)).unwrap());
     assert_eq!(tables.get(b"a").unwrap().unwrap(), bytes(10));
     assert!(matches!(tables.get(b"b"), Err(StoreError::Tables { .. })));
     let verified = tables.verify(&mut |_| {});
@@ -347,7 +348,7 @@ fn a_value_that_is_not_what_was_stored_is_an_error() {
     let verified = tables.verify(&mut |_| {});
     assert_eq!(verified.bad_keys, [newer.clone(), block.clone()]);
     // An item that is missing altogether.
-    let index = rows::index_key(rows::run_of(&newer).unwrap(), 0);
+    let index = items::index_key(items::run_of(&newer).unwrap(), 0);
     beneath(&tables, |db| (db.remove(&newer).unwrap(), db.remove(index).unwrap()));
     let verified = tables.verify(&mut |_| {});
     assert_eq!(verified.bad_keys, [block, newer[..9].to_vec()]);
@@ -368,7 +369,7 @@ fn sound_rows_of_different_moments_are_set_aside_after_a_crash() {
             beneath(&tables, |db| {
                 let older = db.get(older).unwrap().unwrap();
                 let bytes = &older[4..];
-                db.insert(&newer[..], rows::encode(&newer, bytes)).unwrap();
+                db.insert(&newer[..], items::encode(&newer, bytes)).unwrap();
             });
         }
         drop(tables);
@@ -419,14 +420,14 @@ fn tables_of_another_format_are_set_aside_and_two_are_kept() {
         put(&tables, "key", vec![round]);
         beneath(&tables, |db| match round {
             1 | 2 => {
-                let later = rows::encode(rows::FORMAT_KEY, b"branchline tables 4");
-                db.insert(rows::FORMAT_KEY, later).unwrap();
+                let later = items::encode(items::FORMAT_KEY, b"branchline tables 4");
+                db.insert(items::FORMAT_KEY, later).unwrap();
             }
             3 => {
-                db.insert(rows::FORMAT_KEY, b"garbage").unwrap();
+                db.insert(items::FORMAT_KEY, b"garbage").unwrap();
             }
             _ => {
-                db.remove(rows::FORMAT_KEY).unwrap();
+                db.remove(items::FORMAT_KEY).unwrap();
             }
         });
         drop(tables);

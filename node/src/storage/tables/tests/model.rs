@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Tables;
 use branchline_crdt::store::Row;
-use branchline_crdt::store::tables::{PageRoom, RowPage};
+use branchline_crdt::store::tables::{PageLimits, ReadTables, RowPage};
 
 pub(super) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -32,11 +32,11 @@ pub(super) fn assert_like(tables: &Tables, model: &Model, prefix: &[u8], limit: 
     let expected: Vec<_> = expected.map(|(key, value)| (key.clone(), value.clone())).collect();
     assert_eq!(joined, expected);
     let bytes = 16 * limit;
-    let room = PageRoom { rows: limit, bytes };
+    let limits = PageLimits { rows: limit, bytes };
     let (mut page, mut paged) = (RowPage::default(), Vec::<Row>::new());
     loop {
         let after = paged.last().map(|(key, _)| key.clone());
-        tables.scan_page(prefix, after.as_deref(), room, &mut page).unwrap();
+        tables.scan_page(prefix, after.as_deref(), limits, &mut page).unwrap();
         if page.is_empty() {
             break;
         }

@@ -7,6 +7,7 @@ use super::{bytes, come_to_rest, killed, open, stored_items, wait_until};
 use crate::storage::tables::run::RunHead;
 use crate::storage::tables::{Tables, TablesOptions, TablesState};
 use branchline_crdt::store::Position;
+use branchline_crdt::store::tables::ReadTables;
 
 /// The tables' runs, the newest first.
 fn runs(tables: &Tables) -> Vec<RunHead> {

@@ -98,7 +98,7 @@ pub(crate) async fn invite(
     }
     let parse = |text: &String| {
         let parsed: Result<Multiaddr, _> = text.parse();
-        parsed.map_err(|error| bad(format!("address {text:?} is no multiaddress: {error}")))
+        parsed.map_err(|error| bad(format!("address {text:?} is not a multiaddress: {error}")))
     };
     let addresses = request.addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let (places, note) = (request.sites.unwrap_or(1), request.note.unwrap_or_default());

@@ -30,20 +30,20 @@ impl Recall {
         Ok(Self { places, next: 0, document: Document::empty() })
     }
 
-    /// Goes on until all is read, which it then returns, or the `room` is used up. The inner error: the record cannot
+    /// Goes on until all is read, which it then returns, or the `budget` is used up. The inner error: the record cannot
     /// be read here.
     pub(in crate::replica) fn go_on(
         &mut self,
         journal: &impl ReadStore,
         entries: &mut RecentEntries,
-        room: &mut usize,
+        budget: &mut usize,
     ) -> Result<Option<Result<Document, String>>, StoreError> {
         while let Some(place) = self.places.get(self.next) {
-            if *room == 0 {
+            if *budget == 0 {
                 return Ok(None);
             }
             let (actor, change, decoded) = entries.at(journal, *place)?;
-            *room = room.saturating_sub(CHANGE_COST + decoded);
+            *budget = budget.saturating_sub(CHANGE_COST + decoded);
             if let Err(error) = self.document.extend(actor, change) {
                 return Ok(Some(Err(error.to_string())));
             }
@@ -65,8 +65,8 @@ impl Batch {
             return Ok(());
         }
         let mut recall = Recall::new(cx.store, key, &record.places)?;
-        let mut room = usize::MAX;
-        let read = recall.go_on(cx.store, &mut self.recent, &mut room);
+        let mut budget = usize::MAX;
+        let read = recall.go_on(cx.store, &mut self.recent, &mut budget);
         let read = read.map_err(|error| match error {
             StoreError::Damaged { .. } => NotTaken::Damaged,
             error @ (StoreError::Unwritable { .. }

@@ -89,7 +89,7 @@ pub(crate) async fn join(context: &Context, ticket: String) -> Result<(), CliErr
     };
     let error = error.map(|error| format!(" ({})", visible(&error))).unwrap_or_default();
     output::note(format_args!(
-        "the ticket is kept, but no member could be reached within {} s{error}; the node goes on trying (`branchline status` tells)",
+        "the ticket is kept, but no member could be reached within {} s{error}; the node keeps trying (`branchline status` shows how it goes)",
         JOIN_PATIENCE.as_secs()
     ));
     if let Some(hint) = hint {

@@ -57,12 +57,12 @@ impl Generation {
 
 /// What was applied and is not in sled.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct Memtable {
     filling: Generation,
     writing: Option<Arc<Generation>>,
 }
 
-impl Memory {
+impl Memtable {
     /// Takes up what is applied.
     pub(super) fn add(&mut self, writes: Vec<RowWrite>, applied: Option<Position>) {
         self.filling.add(writes, applied);
