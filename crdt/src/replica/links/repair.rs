@@ -243,14 +243,15 @@ impl Links {
         if !self.has_new_damage(store) {
             return Ok(());
         }
+        let mut before = None;
         let (mut found, holes, claimed) = loop {
-            let before = store.damaged();
             let (holes, mut claimed) = (holes(store)?, BTreeSet::new());
             let found = Losses::find(store, realms, &holes, &mut claimed)?;
-            // Behind these there may be more, for as long as putting them back changes what is damaged.
-            if !found.put_back(store)? || store.damaged() == before {
+            // There may be more than are found at a time. It ends even where what is put back stays damaged.
+            if before.as_ref() == Some(&holes) || !found.put_back(store)? {
                 break (found, holes, claimed);
             }
+            before = Some(holes);
         };
         if holes.keys().any(|hole| !claimed.contains(hole)) {
             let unclaimed = holes.keys().filter(|hole| !claimed.contains(hole));
