@@ -207,7 +207,7 @@ mod tests {
             (json!({"type": "t", "data": 1}), "no aggregate_id"),
             (json!({"type": "", "aggregate_id": "a", "data": 1}), "type is \"\""),
             (json!({"type": "t", "aggregate_id": 7, "data": 1}), "aggregate_id is 7"),
-            (json!({"type": "t", "aggregate_id": "a", "data": "x"}), "no JSON"),
+            (json!({"type": "t", "aggregate_id": "a", "data": "x"}), "not JSON"),
             (json!({"type": "t", "aggregate_id": "a", "data": 1, "shop": 1}), "\"\\\"shop"),
             (json!({"type": "t", "aggregate_id": "a", "data": 1, "id": "e2"}), "e2"),
         ] {

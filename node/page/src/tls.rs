@@ -173,9 +173,11 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let made = make_certificate(data.path(), Vec::new(), false).unwrap();
         let error = |cert: &Path, key: &Path| acceptor(cert, key).err().unwrap();
-        assert!(error(&made.key, &made.key).contains("key.pem is no certificate"));
-        assert!(error(&made.certificate, &made.certificate).contains("cert.pem is no private key"));
-        assert!(error(&data.path().join("none"), &made.key).contains("none is no certificate"));
+        assert!(error(&made.key, &made.key).contains("key.pem is not a certificate"));
+        assert!(
+            error(&made.certificate, &made.certificate).contains("cert.pem is not a private key")
+        );
+        assert!(error(&data.path().join("none"), &made.key).contains("none is not a certificate"));
         let old = data.path().join("old.pem");
         std::fs::copy(&made.certificate, &old).unwrap();
         make_certificate(data.path(), Vec::new(), true).unwrap();

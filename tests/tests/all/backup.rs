@@ -157,8 +157,8 @@ fn a_backup_that_is_not_whole_restores_nothing() {
         (&flipped[..], "damaged at byte"),
         (&whole[..whole.len() - 1], "cut off at byte"),
         (&later, "has version 7"),
-        (b"something else", "this is no backup"),
-        (&bundle, "this is no backup"),
+        (b"something else", "this is not a backup"),
+        (&bundle, "this is not a backup"),
     ] {
         std::fs::write(&bad, bytes).unwrap();
         let error = head.run(["backup", "restore", bad.to_str().unwrap()]).fails(1);

@@ -260,7 +260,7 @@ fn an_entry_has_one_name_which_commands_take() {
     let none = head.run(["log", "ffffffff/1"]).fails(1);
     assert!(none.contains("holds no entry ffffffff/1"), "{none}");
     let none = head.run(["log", "--before", "nonsense"]).fails(1);
-    assert!(none.contains("names no entry"), "{none}");
+    assert!(none.contains("is not an entry"), "{none}");
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn two_offices_that_never_meet_come_to_hold_the_same_and_know_it() {
     let stranger = office(folder.path(), "stranger");
     let early = folder.path().join("early");
     head.run(["bundle", early.to_str().unwrap()]).ok();
-    assert!(stranger.run(["merge", early.to_str().unwrap()]).fails(1).contains("no network"));
-    assert!(north.run(["merge", early.to_str().unwrap()]).fails(1).contains("no member"));
+    assert!(stranger.run(["merge", early.to_str().unwrap()]).fails(1).contains("to a network yet"));
+    assert!(north.run(["merge", early.to_str().unwrap()]).fails(1).contains("not a member"));
     assert_eq!(north.run(["get", "products", "tea"]).code, 1);
 
     // North writes from the first day on; its ticket travels with what it wrote.
@@ -171,13 +171,13 @@ fn a_stick_on_which_something_went_wrong_is_refused_with_the_reason() {
         }
         for length in [0, 10, whole.len() / 2, whole.len() - 1] {
             let error = merge(&head, &whole[..length]);
-            let expected = if length == 0 { "no bundle" } else { "cut off at byte" };
+            let expected = if length == 0 { "not a bundle" } else { "cut off at byte" };
             assert!(error.contains(expected), "{length}: {error}");
         }
         let mut later = whole.clone();
         later[16] = 9;
         assert!(merge(&head, &later).contains("has version 9"));
-        assert!(merge(&head, b"id,name\n1,tea\n").contains("no bundle"));
+        assert!(merge(&head, b"id,name\n1,tea\n").contains("not a bundle"));
         assert!(merge(&head, &[&whole[..], b"more"].concat()).contains("something follows"));
         assert!(merge(&other, &whole).contains("the bundle is of network"));
         if round == 0 {
@@ -308,7 +308,7 @@ fn a_site_that_was_revoked_neither_brings_nor_gets_anything_by_stick() {
     assert_eq!(head.run(["merge", path]).code, 1);
     assert!(!head.has("products", "late"));
     head.run(["bundle", path, "--force"]).ok();
-    assert!(north.run(["merge", path]).fails(1).contains("no member"));
+    assert!(north.run(["merge", path]).fails(1).contains("not a member"));
     assert!(!north.has("products", "secret"));
 }
 

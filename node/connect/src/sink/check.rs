@@ -227,7 +227,7 @@ mod tests {
                 "[sink.update] url",
             ),
             (with(&|of| of.delete.as_mut().unwrap().method = "PATCH".to_owned()), "archived"),
-            (with(&|of| of.delete.as_mut().unwrap().body = Some("{".to_owned())), "no JSON"),
+            (with(&|of| of.delete.as_mut().unwrap().body = Some("{".to_owned())), "not JSON"),
             (
                 with(&|of| {
                     let (url, headers) = ("https://x/{remote_id}".to_owned(), Default::default());

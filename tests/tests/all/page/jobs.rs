@@ -190,7 +190,7 @@ fn of_a_sink(scene: &Connected, browser: &Browser) {
     browser.press("form[action='/jobs/sink/erp/pause'] button");
     browser.shows("erp rests");
     browser.press("form[action='/jobs/sink/erp/resume'] button");
-    browser.shows("erp goes on");
+    browser.shows("erp is running again");
     browser.shows("branchline sink errors erp");
 }
 

@@ -51,7 +51,7 @@ async fn input_that_is_no_json_or_without_end_is_refused() {
         &"[".repeat(129),
     ] {
         let error = one_text(".", bad).await.unwrap_err().to_string();
-        assert!(error.contains("no JSON"), "{error}");
+        assert!(error.contains("not JSON"), "{error}");
     }
     let deep = format!("{}\"[[\\\"[[\"{}", "[".repeat(127), "]".repeat(127));
     assert_eq!(one_text(".", &deep).await.unwrap(), deep);
@@ -95,7 +95,7 @@ async fn one_output_is_demanded_where_one_is_needed() {
     let error = compile(".a").run_one(json!("text")).await.unwrap_err().to_string();
     assert!(error.contains(".a") && error.contains("failed"), "{error}");
     let error = compile("nan | tojson | infinite").run_one(json!(1)).await.unwrap_err();
-    assert!(error.to_string().contains("no JSON"), "{error}");
+    assert!(error.to_string().contains("not JSON"), "{error}");
 }
 
 #[tokio::test]

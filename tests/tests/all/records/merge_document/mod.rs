@@ -104,7 +104,7 @@ fn what_cannot_be_taken_in_is_said_and_changes_nothing() {
     for (bytes, query, status, code, part) in [
         (stranger.save(), "", 422, "document_refused", "was not made of this record"),
         (stranger.save(), "?new=true", 422, "document_refused", "the record exists already"),
-        (b"tea".to_vec(), "", 422, "document_refused", "no Automerge document"),
+        (b"tea".to_vec(), "", 422, "document_refused", "not an Automerge document"),
         (lent[..lent.len() - 1].to_vec(), "", 422, "document_refused", "damaged"),
         (lent.clone(), "?old=true", 400, "bad_parameter", "old"),
     ] {
