@@ -17,23 +17,23 @@ use crate::sql::worker::{BridgeFailure, BridgeWorker};
 const TAKEN: [&str; 3] = ["23505", "1062", "2067"];
 
 /// A row that the database refuses, and why.
-type Refused = (Wanted, DbError);
+type RefusedRow = (Wanted, DbError);
 
 impl BridgeWorker {
     /// Writes those of the refused rows that trade unique values among themselves. Returns them, and the others.
     pub(super) async fn trade(
         &mut self,
         mapping: &Mapping,
-        refused: Vec<Refused>,
+        refused: Vec<RefusedRow>,
         views: &BTreeMap<Key, View>,
-    ) -> Result<(Vec<Wanted>, Vec<Refused>), BridgeFailure> {
+    ) -> Result<(Vec<Wanted>, Vec<RefusedRow>), BridgeFailure> {
         let bound = &mapping.bound;
         let traders = traders(bound, &refused, views);
         if traders.is_empty() {
             return Ok((Vec::new(), refused));
         }
-        let is_trader = |(row, _): &Refused| traders.contains_key(&row.key);
-        let (trading, mut others): (Vec<Refused>, Vec<Refused>) =
+        let is_trader = |(row, _): &RefusedRow| traders.contains_key(&row.key);
+        let (trading, mut others): (Vec<RefusedRow>, Vec<RefusedRow>) =
             refused.into_iter().partition(is_trader);
         let give_up: Vec<Update> = traders.into_values().collect();
         let rows: Vec<Wanted> = trading.iter().map(|(row, _)| row.clone()).collect();
@@ -57,7 +57,7 @@ impl BridgeWorker {
 /// The rows that wait for each other, and what makes each of them give up its values.
 fn traders(
     bound: &Bound,
-    refused: &[Refused],
+    refused: &[RefusedRow],
     views: &BTreeMap<Key, View>,
 ) -> BTreeMap<Key, Update> {
     let mut trading: BTreeMap<Key, Update> = BTreeMap::new();
