@@ -1,6 +1,6 @@
 //! `export`: all records of a collection, as CSV or JSON lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use branchline_node::api::{Code, CollectionsResponse, ListedRecord, PAGE_RECORDS_MAX};
@@ -34,15 +34,22 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
     require_known(&context.client, &collection).await?;
     let target = OutFile::create(path, Readers::Umask, force)?;
     let mut export = Export { context, collection: &collection, target };
-    let (count, formulas) = match format {
+    let (count, formulas, doubtful) = match format {
         FileFormat::Csv => export.csv(safe).await?,
-        FileFormat::Jsonl => (export.json(is_array).await?, 0),
+        FileFormat::Jsonl => (export.json(is_array).await?, 0, Vec::new()),
     };
     export.target.finish()?;
     let records = output::counted(count, "record");
     output::note(format_args!(
         "{records} exported; `branchline import` reads them back with --id {ID_COLUMN}"
     ));
+    if !doubtful.is_empty() {
+        output::note(format_args!(
+            "warning: {} cannot be read back as it is: CSV does not tell a number from a text, and the schema does not \
+             declare the field; export JSON lines (.jsonl) instead",
+            output::visible(&doubtful.join(", "))
+        ));
+    }
     if formulas > 0 {
         let cells = output::counted(formulas, "cell");
         output::note(if safe {
@@ -82,6 +89,33 @@ async fn require_known(client: &Client, collection: &str) -> Result<(), CliError
     Err(CliError::failed(format!("there is no collection {collection}")).hint(hint))
 }
 
+/// The kinds of a field's values.
+#[derive(Default)]
+struct KindsFound {
+    has_text: bool,
+    has_other: bool,
+    /// A number is written with a power of ten, which a cell keeps as a text.
+    has_power: bool,
+}
+
+impl KindsFound {
+    fn see(&mut self, value: &Value) {
+        match value {
+            Value::Null => {}
+            Value::String(_) => self.has_text = true,
+            Value::Number(number) => {
+                self.has_other = true;
+                self.has_power |= number.as_str().contains(['e', 'E']);
+            }
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => self.has_other = true,
+        }
+    }
+
+    fn is_mixed(&self) -> bool {
+        self.has_text && self.has_other
+    }
+}
+
 struct Export<'a> {
     context: &'a Context,
     collection: &'a str,
@@ -89,10 +123,16 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// Writes CSV; returns the records and the cells that a spreadsheet would run.
-    async fn csv(&mut self, is_safe: bool) -> Result<(u64, u64), CliError> {
+    /// Writes CSV; returns the records, the cells that a spreadsheet would run, and the fields of which CSV loses the kind.
+    async fn csv(&mut self, is_safe: bool) -> Result<(u64, u64, Vec<String>), CliError> {
         // The names of the columns come first, so all records are read for them.
-        let columns = self.columns().await?;
+        let found = self.columns().await?;
+        let declared = self.declared().await?;
+        let is_doubtful = |(name, kinds): &(&String, &KindsFound)| {
+            !declared.contains(name.as_str()) && (kinds.is_mixed() || kinds.has_power)
+        };
+        let doubtful = found.iter().filter(is_doubtful).map(|(name, _)| name.clone()).collect();
+        let columns: BTreeSet<String> = found.into_keys().collect();
         let mut cells = CellWriter::new(is_safe);
         cells.name(ID_COLUMN);
         columns.iter().for_each(|name| cells.name(name));
@@ -110,17 +150,32 @@ impl Export<'_> {
             target.write(cells.end_row().as_bytes())
         })
         .await?;
-        Ok((count, cells.formulas))
+        Ok((count, cells.formulas, doubtful))
     }
 
-    async fn columns(&self) -> Result<BTreeSet<String>, CliError> {
-        let mut columns = BTreeSet::new();
+    async fn columns(&self) -> Result<BTreeMap<String, KindsFound>, CliError> {
+        let mut columns: BTreeMap<String, KindsFound> = BTreeMap::new();
         let visit = |record: ListedRecord| {
-            columns.extend(record.fields.into_iter().map(|(name, _)| name));
+            for (name, value) in record.fields {
+                columns.entry(name).or_default().see(&value);
+            }
             Ok(())
         };
         each_record(self.context, self.collection, visit).await?;
         Ok(columns)
+    }
+
+    /// The fields that the schema declares, without what is within them.
+    async fn declared(&self) -> Result<BTreeSet<String>, CliError> {
+        let path = collection_path("schemas", self.collection, "")?;
+        match self.context.client.get::<Map<String, Value>>(&path).await {
+            Ok(schema) => {
+                let top = |path: &String| path.split('.').next().unwrap_or(path).to_owned();
+                Ok(schema.keys().map(top).collect())
+            }
+            Err(error) if error.is(Code::SchemaNotFound) => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes an object for each record, on a line of its own, or in one array.

@@ -234,3 +234,13 @@ fn a_time_that_would_become_another_is_set_aside() {
     assert!(reasons.contains("\"46053\"") && reasons.contains("23:59:60"), "{reasons}");
     assert_eq!(shell.record("w/3")["ts"], "2026-01-31T12:00:00.000Z");
 }
+
+#[test]
+fn a_csv_export_names_the_fields_whose_kind_it_loses() {
+    let shell = Shell::new();
+    shell.run("B put mx 1 '{\"f\":1,\"g\":2}' && B put mx 2 '{\"f\":\"x\",\"g\":3}'").ok();
+    let exported = shell.run("B export mx -o mx.csv");
+    assert!(exported.stderr.contains("warning: f cannot be read back"), "{}", exported.stderr);
+    let exported = shell.run("B export mx -o mx.jsonl");
+    assert!(!exported.stderr.contains("warning"), "{}", exported.stderr);
+}
