@@ -38,18 +38,18 @@ struct NamedOnce;
 
 impl<'de> Deserialize<'de> for NamedOnce {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Names)
+        deserializer.deserialize_any(OnceVisitor)
     }
 }
 
-struct Names;
+struct OnceVisitor;
 
 /// A name, where it lies if it has no escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Visitor<'de> for Names {
+impl<'de> Visitor<'de> for OnceVisitor {
     type Value = NamedOnce;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -101,7 +101,9 @@ fn a_diff_compares_states_that_any_two_changes_made() {
     let first = json!([{"field": "price", "before": "2.50", "after": "2.60"}]);
     assert_eq!(diff(&head, &[hash(0), &hash(1)[..12]]), first);
     assert_eq!(diff(&head, &[hash(2), hash(2)]), json!([]));
-    for (wrong, reason) in [("ffffffffffff", "has no change"), ("", "3 changes of the record begin")] {
+    for (wrong, reason) in
+        [("ffffffffffff", "has no change"), ("", "3 changes of the record begin")]
+    {
         let error = head.run(["diff", "products", "tea", wrong]).fails(1);
         assert!(error.contains(reason), "{error}");
     }

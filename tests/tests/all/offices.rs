@@ -128,7 +128,7 @@ fn settle_by_site_and_by_version(head: &Office, north: &Office) {
     let listed = json(&head.run(["conflicts", "products", "tea", "--json"]).ok());
     let version = listed["version"].as_str().expect("a version").to_owned();
     let wrong = head.run(["settle", "products", "tea", "price", "--take-site", "nobody"]);
-    assert!(wrong.fails(1).contains("nobody has no value"), "it names the site");
+    assert!(wrong.fails(1).contains("no site is called \"nobody\""), "it names the site");
     head.run(["patch", "products", "tea", r#"{"note": "newer"}"#]).ok();
     let late = ["settle", "products", "tea", "--take-shown", "--if-version", version.as_str()];
     assert!(head.run(late).fails(1).contains("products/tea"));

@@ -104,7 +104,7 @@ fn what_cannot_be_asked_of_spaces_says_why() {
     let [head, north, south] = offices(folder.path());
     head.run(["space", "create", "tills"]).ok();
     let taken = head.run(["space", "create", "tills"]).fails(1);
-    assert!(taken.contains("called tills already"), "{taken}");
+    assert!(taken.contains("already holds a space called tills"), "{taken}");
     let bad = head.run(["space", "create", "Two Words"]).fails(1);
     assert!(bad.contains("letters a to z"), "{bad}");
     let by_writer = north.run(["space", "create", "own"]).fails(1);

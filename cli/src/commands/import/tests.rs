@@ -69,7 +69,7 @@ fn a_row_that_breaks_the_rules_takes_no_other_with_it() {
     let lines: Vec<u64> = bad.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [2, 3, 4, 6], "{bad:?}");
     for ((_, error), part) in
-        bad.iter().zip(["backslash", "behind the closing", "behind the closing", "behind"])
+        bad.iter().zip(["backslash", "after the closing", "after the closing", "after"])
     {
         assert!(error.contains(part), "{error}");
     }

@@ -188,7 +188,7 @@ fn of_a_sink(scene: &Connected, browser: &Browser) {
     browser.press("form[action='/jobs/sink/erp/run'] button");
     browser.shows("erp: the run is accepted");
     browser.press("form[action='/jobs/sink/erp/pause'] button");
-    browser.shows("erp rests");
+    browser.shows("erp is paused until");
     browser.press("form[action='/jobs/sink/erp/resume'] button");
     browser.shows("erp is running again");
     browser.shows("branchline sink errors erp");

@@ -193,7 +193,7 @@ mod tests {
             (format!("{TILL}ack_timeout = \"1\"\n"), "ack_timeout: \"1\""),
             (format!("{TILL}mass_change = \"much\"\n"), "mass_change"),
             (format!("{TILL}acked = \"acked_at\"\n"), "acked_by"),
-            (format!("{TILL}{}", TILL.replace("mdns = false", "")), "till is there twice"),
+            (format!("{TILL}{}", TILL.replace("mdns = false", "")), "two bridges called till"),
             (format!("{TILL}{other}"), "bridge erp is on the database of bridge till"),
         ] {
             let error = refused(&text);
