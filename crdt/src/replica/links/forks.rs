@@ -42,17 +42,18 @@ impl Links {
         else {
             return Vec::new();
         };
-        let lacking = lacking(logs, known, parts.as_ref());
-        if lacking.is_empty() {
-            return lacking;
+        if logs.forks.is_empty() {
+            return Vec::new();
         }
         let (branches, at_ms) = (logs.forks.entries().count(), cx.now.monotonic_ms);
-        if let Some(peer) = self.peers.get_mut(&to) {
-            let is_recent =
-                |sent: &SentForks| sent.branches == branches && at_ms < sent.at_ms + FORKS_AGAIN_MS;
-            if peer.forks_sent.get(&pull.space).is_some_and(is_recent) {
-                return Vec::new();
-            }
+        let is_recent =
+            |sent: &SentForks| sent.branches == branches && at_ms < sent.at_ms + FORKS_AGAIN_MS;
+        let peer = self.peers.get_mut(&to);
+        if peer.as_ref().and_then(|it| it.forks_sent.get(&pull.space)).is_some_and(is_recent) {
+            return Vec::new();
+        }
+        let lacking = lacking(logs, known, parts.as_ref());
+        if let Some(peer) = peer.filter(|_| !lacking.is_empty()) {
             peer.forks_sent.insert(pull.space, SentForks { branches, at_ms });
         }
         some_of(lacking, salt, FORKS_BYTES_MAX)
