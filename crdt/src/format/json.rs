@@ -24,13 +24,14 @@ where
     T::deserialize(Value::Object(fields)).map_err(D::Error::custom)
 }
 
-/// Checks that no object in a JSON text has one name twice, of which the parser would silently take the last. The error
-/// names it, with line and column; a text that is no JSON is an error as well.
+/// Reads a JSON text of which no object has one name twice: the parser alone would silently take the last. The error names it,
+/// with line and column.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn check_names(json: &[u8]) -> Result<(), serde_json::Error> {
-    serde_json::from_slice::<NamedOnce>(json).map(|NamedOnce| ())
+pub fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice::<NamedOnce>(json)?;
+    serde_json::from_slice(json)
 }
 
 /// Any JSON value whose names differ.
@@ -123,15 +124,15 @@ mod tests {
             r#"[{"a":null},{"a":true},"a",-3]"#,
             "12345678901234567890123.5",
         ] {
-            check_names(good.as_bytes()).unwrap();
+            read::<Value>(good.as_bytes()).unwrap();
         }
         for bad in
             [r#"{"a":1,"a":1}"#, r#"{"m":{"x":1,"x":2}}"#, r#"[1,{"l":[{"a":1,"\u0061":2}]}]"#]
         {
-            let error = check_names(bad.as_bytes()).unwrap_err().to_string();
+            let error = read::<Value>(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("is there twice at line 1 column"), "{bad}: {error}");
         }
-        assert!(check_names(b"{").is_err());
+        assert!(read::<Value>(b"{").is_err());
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn a_message_with_anything_in_it_that_nobody_should_believe_is_rejected() {
 }
 
 #[test]
-fn who_signs_number_after_number_twice_has_tables_made_anew_now_and_then_alone() {
+fn who_signs_number_after_number_twice_has_tables_rebuilt_now_and_then_alone() {
     let mut pair = Pair::new();
     pair.pass(2_000);
     pair.down();

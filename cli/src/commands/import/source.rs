@@ -127,8 +127,7 @@ impl<'a> Source<'a> {
     }
 
     fn of_text(&self, text: &str) -> Result<(String, Map<String, Value>), String> {
-        let parsed: Result<Map<String, Value>, _> =
-            json::check_names(text.as_bytes()).and_then(|()| serde_json::from_str(text));
+        let parsed: Result<Map<String, Value>, _> = json::read(text.as_bytes());
         let mut fields = parsed.map_err(|error| {
             // The row's number in the file is given beside it.
             format!("no JSON object: {error}").replace(" at line 1 column ", " at column ")

@@ -217,15 +217,12 @@ fn of_json(input: &Input, reading: Reading, form: JsonForm, id: &str) -> Result<
     let mut rows = open_json(input, reading, form);
     let mut guesses: BTreeMap<String, JsonGuess> = BTreeMap::new();
     while let Some(row) = rows.next().map_err(|error| unreadable(input, &error))? {
-        let fields: Result<Map<String, Value>, _> = serde_json::from_str(&row.text);
+        let fields: Result<Map<String, Value>, _> = json::read(row.text.as_bytes());
         let (Ok(fields), None) = (fields, row.error) else { continue };
         // Rows that will be set aside say nothing of the others.
         let is_there = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
         let has_id = is_there(id) || id.split(',').any(is_there);
-        let is_set_aside = !has_id
-            || addition(&fields).is_some()
-            || json::check_names(row.text.as_bytes()).is_err();
-        if is_set_aside {
+        if !has_id || addition(&fields).is_some() {
             continue;
         }
         for (name, value) in fields {

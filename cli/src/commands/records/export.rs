@@ -45,7 +45,7 @@ pub(crate) async fn run(context: &Context, args: ExportArgs) -> Result<(), CliEr
     ));
     if !doubtful.is_empty() {
         output::note(format_args!(
-            "warning: {} cannot be read back as it is: CSV does not tell a number from a text, and the schema does not \
+            "warning: {} cannot be read back as it is: in CSV a number looks like a text, and the schema does not \
              declare the field; export JSON lines (.jsonl) instead",
             output::visible(&doubtful.join(", "))
         ));

@@ -93,8 +93,7 @@ fn parse(file: &Path, text: &str) -> Result<Vec<CollectionSchema>, CliError> {
     let schemas: Map<String, Value> = if is_toml {
         toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?
     } else {
-        let read = json::check_names(text.as_bytes()).and_then(|()| serde_json::from_str(text));
-        read.map_err(|error| wrong(error.to_string()))?
+        json::read(text.as_bytes()).map_err(|error| wrong(error.to_string()))?
     };
     let flat = |(collection, fields): (String, Value)| {
         let Value::Object(fields) = fields else {

@@ -75,16 +75,7 @@ mod tests {
         };
         let reported = ["3 entries", "2", "5 or more and 1 schema", "1500 B"];
         assert_eq!(row("head", &count)[1..5], reported);
-        let nothing = UnsentCount {
-            entries: 0,
-            entries_own: 0,
-            records: 0,
-            by_collection: [].into(),
-            schemas: 0,
-            has_more_records: false,
-            bytes: 0,
-            since: None,
-        };
+        let nothing = UnsentCount::default();
         assert_eq!(row("head", &nothing)[1..], ["nothing", "0", "0", "0 B", ""]);
     }
 }

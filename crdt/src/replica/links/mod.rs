@@ -31,7 +31,7 @@ use self::timers::{Random, Timers};
 use crate::ids::SiteId;
 use crate::replica::Now;
 
-/// Tables that are made anew under other names keep the replica busy for a while. Between two such times pass this long, and
+/// Tables that are rebuilt under other names keep the replica busy for a while. Between two such times pass this long, and
 /// as long again for each entry: some twenty times what it takes, so that who signs number after number twice costs a site
 /// some 5 % of its time.
 const FORKS_PAUSE_MS: u64 = 10_000;
@@ -97,7 +97,7 @@ impl Links {
         std::mem::take(&mut self.has_forks_news)
     }
 
-    /// The tables were made anew, since logs of a realm with so many entries had other names.
+    /// The tables were rebuilt, since logs of a realm with so many entries had other names.
     pub(in crate::replica) fn note_renamed(&mut self, now: Now, entries: u64) {
         let pause_ms = FORKS_PAUSE_MS + entries.saturating_mul(FORKS_PAUSE_OF_ENTRY_US) / 1_000;
         self.forks_from_ms = now.monotonic_ms.saturating_add(pause_ms);

@@ -74,20 +74,7 @@ pub(super) async fn unsent(
 ) -> Result<UnsentResponse, Refused> {
     match status.network {
         Some(_) => office.ask.get(&format!("/v1/unsent?read_max={READ_MAX}")).await,
-        None => Ok(UnsentResponse { sites: Vec::new(), only_here: none() }),
-    }
-}
-
-fn none() -> UnsentCount {
-    UnsentCount {
-        entries: 0,
-        entries_own: 0,
-        records: 0,
-        by_collection: BTreeMap::new(),
-        schemas: 0,
-        has_more_records: false,
-        bytes: 0,
-        since: None,
+        None => Ok(UnsentResponse { sites: Vec::new(), only_here: UnsentCount::default() }),
     }
 }
 
@@ -318,7 +305,11 @@ mod tests {
             let by_collection = counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
             of_collections(
                 texts::choose(Some("en"), &axum::http::HeaderMap::new()),
-                &UnsentCount { records, by_collection: by_collection.collect(), ..none() },
+                &UnsentCount {
+                    records,
+                    by_collection: by_collection.collect(),
+                    ..UnsentCount::default()
+                },
             )
         };
         assert_eq!(of(&[("sales", 41)], 41), "41 records of sales");

@@ -42,7 +42,7 @@ pub struct UnsentSite {
 }
 
 /// How much is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnsentCount {
     /// Entries.
     pub entries: u64,

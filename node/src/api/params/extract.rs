@@ -38,8 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let bytes = body::read(request).await?;
         values::check(&bytes)?;
         // The error's text ends in line and column.
-        let read = json::check_names(&bytes).and_then(|()| serde_json::from_slice(&bytes));
-        read.map(|Object(value)| Self(value)).map_err(|error| {
+        json::read(&bytes).map(|Object(value)| Self(value)).map_err(|error| {
             ApiError::new(Code::BadJson, format!("the body is not the JSON expected here: {error}"))
         })
     }

@@ -85,8 +85,7 @@ pub(crate) async fn import(
             let message = format!("the body has more than {IMPORT_LINES_MAX} lines");
             return Err(ApiError::new(Code::BodyTooLarge, message));
         }
-        let read = json::check_names(line).and_then(|()| serde_json::from_slice(line));
-        match read {
+        match json::read(line) {
             Ok(Object(ImportLine { id, fields })) => {
                 numbers.push(number);
                 ids.push(id.clone());
